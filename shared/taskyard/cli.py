@@ -1,4 +1,4 @@
-"""`taskyard`: tasks over HTTP, events, the doctor, and the commands of other distributions (entry points
+"""`taskyard`: tasks and queues over HTTP, events, the doctor, and the commands of other distributions (entry points
 `taskyard.commands`)."""
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ import typer
 from taskyard_client import Client, Task
 from taskyard_client.models import Progress
 
-from . import doctor_command, events_command
+from . import changes_command, doctor_command, events_command, queues_command
 from .api_commands import Key, Url, client_or_exit
+from .changes_command import TaskId
 from .commands import FAILED, USAGE, AsJson, LogLevel, parse_json, parse_params, print_json, typer_app
 from .output import run_program, visible
 
 PROGRAM = "taskyard"
 
 app = typer_app(PROGRAM, "Taskyard: background tasks, submitted and watched.")
-tasks = typer_app("tasks", "Submit, watch, cancel and retry tasks.")
+tasks = typer_app("tasks", "Submit, watch, change, cancel and retry tasks.")
 app.add_typer(tasks, name="tasks")
+app.add_typer(queues_command.queues, name="queues")
+tasks.command("change", epilog=changes_command.CHANGE_EXAMPLES)(changes_command.change)
+tasks.command("cancel", epilog=changes_command.CANCEL_EXAMPLES)(changes_command.cancel)
 app.command("doctor", epilog=doctor_command.EXAMPLES)(doctor_command.doctor)
 app.command("events", epilog=events_command.EXAMPLES)(events_command.events)
 
 WatchIt = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
-# Strictly a UUID: it becomes part of a URL.
-TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
 def main() -> None:
@@ -208,19 +210,6 @@ def _watch_or_say(client: Client, task: Task, line: str, *, watch_it: bool, as_j
         print_json(task.as_sent())
     else:
         typer.echo(line)
-
-
-@tasks.command(epilog="Example:\n\n  taskyard tasks cancel 0193...")
-def cancel(
-    task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
-) -> None:
-    """Cancel a task: at once where it waits; one that runs is asked to stop."""
-    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
-        answer = client.cancel(task_id)
-    if as_json:
-        print_json(answer.as_sent())
-    else:
-        typer.echo(answer.message)
 
 
 @tasks.command(epilog="Example:\n\n  taskyard tasks retry 0193... --watch")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import orjson
@@ -77,6 +79,29 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("an object has a name twice")
     return found
+
+
+def moment(value: str) -> datetime:
+    """Raises typer.BadParameter."""
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None or not 1970 <= read.year < 9000:
+        raise typer.BadParameter("must be a time with its offset: 2026-01-31T12:00:00Z")
+    return read
+
+
+def counted(tasks: int) -> str:
+    return f"{tasks} task{'' if tasks == 1 else 's'}"
+
+
+def confirm(program: str, question: str) -> None:
+    """Ends the program with 1 unless the answer is yes."""
+    # typer.confirm would write to standard output, where --json is printed.
+    typer.echo(f"{visible(question)} [y/N] ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        fail(program, "not confirmed; nothing was done.", FAILED)
 
 
 def print_json(value: Any) -> None:

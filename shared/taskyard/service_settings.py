@@ -127,7 +127,16 @@ class WorkerSettings(KitSettings):
         default=None,
         description="As /workers, logs and tasks show it.",
     )
-    worker_queues: CommaSeparated = Field(default=(), description="The queues that it serves, the first most often.")
+    worker_queues: CommaSeparated = Field(
+        default=(), description="The queues that it serves, the first before the others."
+    )
+    lower_queues_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="While a queue has work, so many tasks of each queue named after it are run for each of its own."
+        " 0: none.",
+    )
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
     )

@@ -44,6 +44,7 @@ class Told:
 
     def __init__(self, *workers: dict[str, Any], paused: bool = False, **parts: dict[str, Any]) -> None:
         queue = {"name": "default", "paused": paused, "depth": {"queued": 7}}
+        queue |= {"paused_at": "2026-01-31T12:00:00Z", "paused_by": "ops"} if paused else {}
         self._answers = {
             "/api/v1/queues": answer(items=[queue]),
             "/api/v1/workers": answer(items=list(workers)),
@@ -73,7 +74,7 @@ WAITS = {"status": "healthy", "pending": 3, "oldest_at": at(15)}
         (Told(worker(), outbox={**WAITS, "oldest_at": at(1)}), "no worker fetched it", "WorkerNotPolling"),
         (Told(), "no live worker serves the queue", "NoWorkerForQueue"),
         (Told(worker(40, state="lost")), "w-1 is lost, last heard of 40 s ago", "NoWorkerForQueue"),
-        (Told(worker(), paused=True), "the queue is paused", None),
+        (Told(worker(), paused=True), "the queue is paused since 2026-01-31T12:00:00Z by ops", None),
         (Told(worker(13)), "have not been heard of: w-1 for 13 s", "WorkerNotPolling"),
         (Told(worker(running=1)), "1 slots are free, but no worker fetched it", "WorkerNotPolling"),
     ],

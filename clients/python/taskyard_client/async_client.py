@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -24,6 +25,7 @@ from .models import (
     Cancellation,
     Change,
     Explanation,
+    Handled,
     Load,
     Missed,
     Status,
@@ -35,6 +37,7 @@ from .models import (
     WorkflowStep,
 )
 from .options import NewTask, Params, SubmitOptions
+from .queues import AsyncQueues
 from .retries import Retries
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class AsyncClient:
         self._url = url
         self._api = AsyncConnection({**options_of(url, key), "transport": transport}, retries, clock, sleep)
         self.files = AsyncFiles(self._api)
+        self.queues = AsyncQueues(self._api)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._url!r})"  # without the key
@@ -124,6 +128,26 @@ class AsyncClient:
     async def retry(self, task_id: UUID | str) -> Task:
         """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
         return await self._api.send(calls.retry(task_id))
+
+    async def change(
+        self,
+        task_id: UUID | str,
+        *,
+        queue: str | None = None,
+        run_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Task:
+        """Changes a task that waits; what is None stays as it is. Raises Conflict where it does not wait."""
+        changes = {"queue": queue, "run_at": run_at, "expires_at": expires_at, "tags": tags}
+        return await self._api.send(calls.change(task_id, changes))
+
+    async def cancel_many(
+        self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, **filters: Any
+    ) -> Handled:
+        """Cancels tasks by their ids, or the oldest 1,000 that fit: state (one or several), name, queue, tag,
+        workflow_id, created_after, created_before."""
+        return await self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run))
 
     async def load(self, *queues: str) -> Load:
         """What waits and runs in these queues together, or in all that the key may see."""

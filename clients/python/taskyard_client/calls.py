@@ -17,10 +17,14 @@ from .models import (
     Batch,
     Cancellation,
     Explanation,
+    Handled,
     Item,
     ItemPage,
     Load,
     Nothing,
+    Purge,
+    Queue,
+    QueuePage,
     Status,
     Task,
     TaskPage,
@@ -108,6 +112,42 @@ def cancel(task_id: UUID | str) -> Call[Cancellation]:
 
 def retry(task_id: UUID | str) -> Call[Task]:
     return _keyed(Task, f"tasks/{_id(task_id)}/retry")
+
+
+def change(task_id: UUID | str, changes: Mapping[str, Any]) -> Call[Task]:
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Call(Task, "PATCH", f"tasks/{_id(task_id)}", headers=_JSON, body=encoded(given))
+
+
+def cancel_many(ids: Sequence[UUID | str] | None, filters: Mapping[str, Any], *, dry_run: bool) -> Call[Handled]:
+    """Raises ValueError unless either is given."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    if (ids is None) != bool(given):
+        raise ValueError("cancel_many takes ids, or the conditions of a filter")
+    if isinstance(given.get("state"), str):
+        given["state"] = [given["state"]]
+    which: dict[str, Any] = {"filter": given} if ids is None else {"ids": [_id(task_id) for task_id in ids]}
+    return _keyed(Handled, "tasks/cancel", {**which, "dry_run": dry_run})
+
+
+def queues() -> Call[QueuePage]:
+    return Call(QueuePage, "GET", "queues")
+
+
+def queue(name: str) -> Call[Queue]:
+    return Call(Queue, "GET", f"queues/{quote(name, safe='')}")
+
+
+def switch_queue(name: str, verb: str) -> Call[Queue]:
+    return Call(Queue, "POST", f"queues/{quote(name, safe='')}/{verb}")
+
+
+def limit_queue(name: str, limits: Mapping[str, float | None]) -> Call[Queue]:
+    return Call(Queue, "PATCH", f"queues/{quote(name, safe='')}", headers=_JSON, body=encoded(limits))
+
+
+def purge_queue(name: str, *, dry_run: bool) -> Call[Purge]:
+    return _keyed(Purge, f"queues/{quote(name, safe='')}/purge", {"dry_run": dry_run})
 
 
 def task_type(name: str) -> Call[TaskType]:

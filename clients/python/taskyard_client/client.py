@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from .models import (
     Cancellation,
     Change,
     Explanation,
+    Handled,
     Load,
     Missed,
     Status,
@@ -34,6 +36,7 @@ from .models import (
     WorkflowStep,
 )
 from .options import NewTask, Params, SubmitOptions
+from .queues import Queues
 from .retries import Retries
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class Client:
         self._url = url
         self._api = Connection({**options_of(url, key), "transport": transport}, retries, clock, sleep)
         self.files = Files(self._api)
+        self.queues = Queues(self._api)
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"  # without the key
@@ -122,6 +126,24 @@ class Client:
     def retry(self, task_id: UUID | str) -> Task:
         """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
         return self._api.send(calls.retry(task_id))
+
+    def change(
+        self,
+        task_id: UUID | str,
+        *,
+        queue: str | None = None,
+        run_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Task:
+        """Changes a task that waits; what is None stays as it is. Raises Conflict where it does not wait."""
+        changes = {"queue": queue, "run_at": run_at, "expires_at": expires_at, "tags": tags}
+        return self._api.send(calls.change(task_id, changes))
+
+    def cancel_many(self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, **filters: Any) -> Handled:
+        """Cancels tasks by their ids, or the oldest 1,000 that fit: state (one or several), name, queue, tag,
+        workflow_id, created_after, created_before."""
+        return self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run))
 
     def load(self, *queues: str) -> Load:
         """What waits and runs in these queues together, or in all that the key may see."""

@@ -138,6 +138,14 @@ class Explanation(Answer):
     attempts: list[EndedAttempt] = []
 
 
+class Handled(Answer):
+    """`matched`: all that fit, with those beyond the first 1,000; `sample`: of a dry run, the oldest of them."""
+
+    matched: int
+    changed: int
+    sample: list[Task] = []
+
+
 class Status(Answer):
     """A task in Celery's words."""
 
@@ -279,3 +287,26 @@ class Load(Answer):
     total: int
     workers: int
     counted_at: datetime
+
+
+class Queue(Answer):
+    """`depth` by state. A key without the scope `read` is told what is set, and no more."""
+
+    name: str
+    paused: bool
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    depth: dict[str, int] = {}
+    workers: int | None = None
+    concurrent: int | None = None
+    per_second: float | None = None
+
+
+class QueuePage(Answer):
+    items: list[Queue]
+
+
+class Purge(Handled):
+    """`left`: what still waits."""
+
+    left: int

@@ -29,6 +29,7 @@ _WORKERS = of_leader("queue_workers", "queue", by="queue", **_CHOSEN)
 # Of each installation by itself: another's workers serve their own queues.
 _SERVED = of_leader("queue_workers", "queue", by="namespace, queue", **_CHOSEN)
 _QUEUED = of_leader("queue_tasks", "queue, state", by="namespace, queue", state="queued", **_CHOSEN)
+_PAUSED = of_leader("queue_paused", "queue", by="queue", **_CHOSEN)
 _MEMORY_SHARE = f"{series('worker_memory_bytes')} / ({series('worker_memory_limit_bytes')} > 0)"
 
 
@@ -144,7 +145,13 @@ def _queues() -> list[Panel]:
             "Waiting time, all tasks",
             heat("task_queue_wait_seconds", **_CHOSEN),
             "How many tasks waited how long. Normal: a band at the bottom. A band that climbs is a backlog.",
-            width=24,
+        ),
+        graph(
+            "Paused queues",
+            [Query(_PAUSED, "{{queue}}")],
+            "1 while a person has paused it: its tasks wait, and its alerts are silent. `taskyard queues list` says "
+            "since when and by whom; `taskyard queues resume NAME` ends it.",
+            links=[_THIS_QUEUE],
         ),
     ]
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
-from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_queue, unknown_type
+from taskyard.admission.admit import (
+    QUEUE_NOT_ALLOWED,
+    admit,
+    check_change,
+    repeated_keys,
+    unknown_queue,
+    unknown_type,
+)
 from taskyard.admission.bodies import StepBody, SubmitTask
-from taskyard.admission.wishes import Served
+from taskyard.admission.wishes import PlainWish, Served
 from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
@@ -23,8 +31,10 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.messages import Message, message
 from taskyard.lifecycle.submit import NewTask
 
+from .auth import Caller
 from .bodies import ADDED_AT_REST, MAX_ADDED, Body
 from .callbacks import Callbacks
+from .change_models import ChangeTask
 from .known_types import KnownTypes
 from .queues import KnownQueues
 from .refusals import Fault, Invalid, NoTaskTypes, TypeNotRegistered
@@ -127,6 +137,26 @@ class Admission:
             return await body.aside(partial(spend, effort, call))
         await body.reserve(min(MAX_ADDED, len(wanted) * _MAX_ADDED_A_TASK))
         return await body.aside(partial(spend, Effort(_MAX_CHECKS, _MAX_PATTERNS, MAX_ADDED), call))
+
+    async def check_change(self, wanted: ChangeTask, row: Mapping[Any, Any], caller: Caller) -> None:
+        """Raises Invalid, and QueueNotAllowed."""
+        name, version, now = row["name"], row["version"], self._now()
+        registry, known = self._types.registry, True
+        if wanted.queue is not None:
+            caller.require_queue(wanted.queue)
+            known = await self._queues.has(wanted.queue)
+            if wanted.queue not in registry.queues_serving(name, version):
+                registry = await self._types.fresh()
+        run_at = wanted.run_at or (row["run_at"] if wanted.expires_at and row["run_at"] > now else None)
+        faults = check_change(
+            PlainWish(name=name, queue=wanted.queue, run_at=run_at, expires_at=wanted.expires_at),
+            registry.admitting(name),
+            caller,
+            served=Served(known=None if known else (), by_type=registry.queues_serving(name, version)),
+            now=now,
+        )
+        if faults:
+            raise Invalid(faults)
 
     def _admit(
         self,

@@ -202,32 +202,6 @@ class TaskTimeline(Page[TaskEvent]):
     pass
 
 
-class QueueRate(Shown):
-    """Over the last five minutes."""
-
-    finished_per_minute: float
-    failed_per_minute: float
-
-
-class QueueShown(Shown):
-    name: str
-    paused: bool
-    paused_at: datetime | None
-    depth: dict[str, int] = Field(
-        description="Tasks that have not ended, by state, as the scheduler last counted them."
-    )
-    counted_at: datetime | None
-    oldest_waiting_at: datetime | None
-    workers: int
-    rate: QueueRate
-    concurrent: int | None
-    per_second: float | None
-
-
-class QueuePage(Page[QueueShown]):
-    pass
-
-
 class WorkerShown(Shown):
     id: UUID
     name: str

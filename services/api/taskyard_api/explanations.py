@@ -165,14 +165,14 @@ def _expired(task: Row) -> Reason:
     return Reason(Code.EXPIRED, text, {})
 
 
-# `worker_lost` and `slowed` refuse one worker, not all of them.
+# These refuse one worker, not all of them.
 TOLD: dict[str, Callable[[Row], Reason]] = {
     "paused": _paused,
     "unknown": _unknown,
     "apart": _apart,
     "expired": _expired,
 }
-OF_ONE_WORKER = frozenset({"worker_lost", "slowed"})
+OF_ONE_WORKER = frozenset({"worker_lost", "moved", "slowed"})
 
 
 def _limited(limit: HeldLimit) -> Reason:

@@ -25,6 +25,7 @@ from taskyard.commands import (
     LogLevel,
     command_engine,
     fail,
+    moment,
     print_json,
     settings_or_exit,
     typer_app,
@@ -38,7 +39,7 @@ from taskyard.store import ledger, task_archives, tree_items
 from taskyard.store.task_archives import TaskArchive
 from taskyard.store.tree_items import TreeItem
 
-from .options import moment, text
+from .options import text
 from .program import PROGRAM
 
 app = typer_app("archive", "Tasks past their retention, in files: list the archives, show what they hold.")

@@ -19,6 +19,7 @@ from taskyard.commands import (
     DatabaseUrl,
     LogLevel,
     fail,
+    moment,
     print_json,
     settings_or_exit,
     typer_app,
@@ -31,7 +32,7 @@ from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
 from taskyard.store.dead_letters import Wanted
 
-from .options import moment, text
+from .options import text
 from .program import PROGRAM, servers_or_exit
 
 _COMMAND = "dead-letters"

@@ -66,6 +66,8 @@ SELECT q.queue, count(*) AS workers FROM worker w CROSS JOIN unnest(w.queues) AS
 WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) GROUP BY q.queue
 """)
 
+_PAUSED = sa.text("SELECT name FROM queue WHERE paused_at IS NOT NULL")
+
 # Of each queue and type so many at most; a walk from pair to pair, and index ix_task_dead_letter only.
 MOST_DEAD_LETTERS = 10_000
 
@@ -121,17 +123,19 @@ class Depth:
             _set(self._metrics.dead_letters, [((row.queue, row.name), row.tasks) for row in dead])
             self._metrics.dead_letters_counted(term)
 
-    def _count_queues(self, conn: Connection) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
-        return self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all()
+    def _count_queues(self, conn: Connection) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]], Sequence[str]]:
+        workers = conn.execute(_WORKERS, {"lease": self._lease}).all()
+        return self.snapshot(conn), workers, conn.execute(_PAUSED).scalars().all()
 
     @staticmethod
     def snapshot(conn: Connection) -> Sequence[Row[Any]]:
         """Writes queue_depth; returns rows of (queue, state, tasks, oldest_at)."""
         return conn.execute(_SNAPSHOT, {"states": list(STATES), "head": _HEAD}).all()
 
-    def _export(self, rows: Sequence[Row[Any]], workers: Sequence[Row[Any]]) -> None:
+    def _export(self, rows: Sequence[Row[Any]], workers: Sequence[Row[Any]], paused: Sequence[str]) -> None:
         _set(self._metrics.tasks, [((row.queue, row.state), row.tasks) for row in rows])
         _set(self._metrics.workers, [(row.queue, row.workers) for row in workers])
+        _set(self._metrics.paused, [(name, 1) for name in paused])
         oldest: dict[Any, float] = dict.fromkeys(self._metrics.oldest, 0.0)
         for row in rows:
             if row.state == State.QUEUED and row.oldest_at is not None:

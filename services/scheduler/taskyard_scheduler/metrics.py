@@ -129,6 +129,7 @@ class DepthMetrics:
         self.workers = depth.gauges(
             "queue_workers", "Living workers that serve the queue.", {"queue": queues}, mode="livesum"
         )
+        self.paused = depth.gauges("queue_paused", "1 while the queue is paused.", {"queue": queues}, mode="livesum")
         self.dead_letters = metrics.shown_while(self._dead.is_known).gauges(
             "dead_letters",
             "Failed tasks that were neither retried nor discarded; 10,000 are counted at most.",

@@ -40,7 +40,7 @@ app.command()(status)
 
 Queues = Annotated[
     str | None,
-    typer.Option("--queues", help="Comma-separated; the first is served most often.", envvar="TASKYARD_WORKER_QUEUES"),
+    typer.Option("--queues", help="Comma-separated; served in this order.", envvar="TASKYARD_WORKER_QUEUES"),
 ]
 
 
@@ -51,6 +51,14 @@ def main() -> None:
 @app.command()
 def run(
     queues: Queues = None,
+    lower_share: Annotated[
+        float | None,
+        typer.Option(
+            "--lower-share",
+            help="Tasks of a later queue for each of an earlier one, 0 to 0.5; 0.1: one for ten.",
+            envvar="TASKYARD_LOWER_QUEUES_SHARE",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +111,8 @@ def run(
 
       taskyard-worker run --queues high_priority,default --processes 2 --threads 8
 
+      taskyard-worker run --queues high_priority,low_priority --lower-share 0.25
+
       taskyard-worker run --queues geo_processing,selection --processes 1 --threads 1
 
       taskyard-worker run --processes 1:6
@@ -112,6 +122,7 @@ def run(
     overrides = {
         "worker_name": name,
         "worker_queues": queues,
+        "lower_queues_share": lower_share,
         "worker_processes": processes,
         "worker_threads": threads,
         "max_tasks_per_child": max_tasks_per_child,

@@ -1,9 +1,10 @@
 """The control line: one socket between the supervisor and each child, JSON objects, one a line.
 
 The supervisor sends the `Plan` first, then `{"do": "drain"}`, `{"do": "cancel", "task": …, "claim": …}`,
-`{"do": "abandon", "task": …, "claim": …}` and `{"do": "slow", "until": {slowed name: time, …}}`. A child sends events:
-`types`, `ready`, `worn`, `retiring` (with `why`), `suspects`, `misconfigured` (with `message`), `broken` (with `thread`
-and `kinds`). The supervisor's end is `supervisor.handle.Handle`, the child's is here.
+`{"do": "abandon", "task": …, "claim": …}`, `{"do": "slow", "until": {slowed name: time, …}}` and
+`{"do": "resume", "queues": [name, …]}`. A child sends events: `types`, `ready`, `worn`, `retiring` (with `why`),
+`suspects`, `misconfigured` (with `message`), `broken` (with `thread` and `kinds`). The supervisor's end is
+`supervisor.handle.Handle`, the child's is here.
 
 Before it is ready, a child reports its task types, some in each `types` event: `{"specs": [spec, …], "refused":
 {name: why, …}, "last": true}`. The supervisor checks them and answers the last event with

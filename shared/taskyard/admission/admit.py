@@ -72,7 +72,7 @@ def admit(
         return [_not_allowed(queue, prefix)]
     faults: list[Fault] = []
     if wish.queue is not None:
-        _check_queue(queue, spec, caller, served, prefix, faults)
+        _check_queue(queue, spec.queue, caller, served, prefix, faults)
     if wish.run_at is not None or wish.expires_at is not None:
         _check_times(wish, prefix, faults, now)
     soft, hard = _limits(wish, spec, prefix, faults)
@@ -142,12 +142,26 @@ def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
     return faults
 
 
+def check_change(
+    wish: Wish, spec: CompiledSpec | None, caller: Caller, *, served: Served, now: datetime
+) -> list[Fault]:
+    """What is wrong with a change of a task that waits; `wish` has what changes, and the times with which that has to
+    agree. `spec`: of its type, where that is registered."""
+    faults: list[Fault] = []
+    if wish.queue is not None:
+        if caller.queues is not None and wish.queue not in caller.queues:
+            return [_not_allowed(wish.queue, "")]
+        _check_queue(wish.queue, None if spec is None else spec.queue, caller, served, "", faults)
+    _check_times(wish, "", faults, now)
+    return faults
+
+
 def _check_queue(
-    queue: str, spec: CompiledSpec, caller: Caller, served: Served, prefix: str, faults: list[Fault]
+    queue: str, usual: str | None, caller: Caller, served: Served, prefix: str, faults: list[Fault]
 ) -> None:
     if served.known is not None and queue not in served.known:
         faults.append(unknown_queue(queue, prefix))
-    elif served.by_type and queue != spec.queue and queue not in served.by_type:
+    elif served.by_type and queue != usual and queue not in served.by_type:
         on = ", ".join(served.told_to(caller.queues)) or message("none of yours")
         told = message("No worker runs this task type on this queue. These queues serve it: {queues}.", queues=on)
         faults.append(Fault(f"{prefix}/queue", told, QUEUE_NOT_SERVED))

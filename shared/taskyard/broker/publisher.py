@@ -40,18 +40,20 @@ class Publisher:
         *,
         wake_scheduler: bool = False,
         cancels: Sequence[UUID] = (),
+        resumed: Sequence[str] = (),
     ) -> int:
         """Announces the tasks and publishes the changes; returns how many messages were sent. Idempotent.
 
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
         `cancels`: running tasks whose workers should look for a cancellation request now.
+        `resumed`: queues that are no longer paused; workers fetch from them again at once.
 
         Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
             by_queue[publication.queue].append(publication)
-        if not (by_queue or changes or wake_scheduler or cancels):
+        if not (by_queue or changes or wake_scheduler or cancels or resumed):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=True)
@@ -71,6 +73,8 @@ class Publisher:
             pipe.publish(self.names.events, encode_changes(changes))
         if cancels:
             pipe.publish(self.names.control, orjson.dumps({"cancel": list(cancels)}))
+        if resumed:
+            pipe.publish(self.names.control, orjson.dumps({"resume": list(resumed)}))
         if wake_scheduler:
             pipe.lpush(self.names.wake_scheduler, "1")
             pipe.ltrim(self.names.wake_scheduler, 0, 0)

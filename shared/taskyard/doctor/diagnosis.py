@@ -9,7 +9,7 @@ from typing import Any
 from . import queues
 from .api import Answer, Api
 from .findings import Finding, Verdict
-from .queues import Fleet, age_of, lost_words, slots_of
+from .queues import Fleet, age_of, lost_words, paused_words, resume_it, slots_of
 from .service import redis_fault
 
 # What a service does not publish itself, the scheduler does after 10 s.
@@ -57,9 +57,10 @@ def _unserved(step: str, fleet: Fleet, queue: str, after: str) -> Finding | None
         says = f"not claimed{after}: no live worker serves the queue{lost_words(fleet, queue)}"
         do = f"Start a worker: `taskyard-worker run --queues {queue}`."
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardNoWorkerForQueue")
-    if (fleet.queues.get(queue) or {}).get("paused"):
-        says = f"not claimed{after}: the queue is paused"
-        return Finding(step, Verdict.FAIL, says, do=f"GET /api/v1/queues/{queue} says since when.")
+    found = fleet.queues.get(queue) or {}
+    if found.get("paused"):
+        says = f"not claimed{after}: the queue is {paused_words(found)}"
+        return Finding(step, Verdict.FAIL, says, do=resume_it(queue))
     return None
 
 

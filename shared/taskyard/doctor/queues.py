@@ -98,12 +98,14 @@ def _queue(fleet: Fleet, name: str, queue: Mapping[str, Any], slow_after: float)
         waited += f", the oldest for {age:.0f} s"
     if not (alive := fleet.alive(name)):
         says = f"no live worker serves it, {waited}{lost_words(fleet, name)}"
+        if queue.get("paused"):
+            says += f"; {paused_words(queue)}"
         do = f"Start a worker: `taskyard-worker run --queues {name}`."
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardNoWorkerForQueue")
     busy, slots = slots_of(alive)
     says = f"{len(alive)} {'worker' if len(alive) == 1 else 'workers'}, {busy} of {slots} slots busy, {waited}"
     if queue.get("paused"):
-        return Finding(step, Verdict.WARN, f"{says}; paused since {queue.get('paused_at')}")
+        return Finding(step, Verdict.WARN, f"{says}; {paused_words(queue)}", do=resume_it(name))
     if silent := [worker for worker in alive if worker.is_silent]:
         says = f"{says}; {silent[0].name} has not been heard of for {silent[0].beat_age:.0f} s"
         do = "Look at the log and the process of this worker: it hangs, is stopped, or does not reach PostgreSQL."
@@ -112,6 +114,15 @@ def _queue(fleet: Fleet, name: str, queue: Mapping[str, Any], slow_after: float)
         do = "Add workers or slots, or find what takes so long: `taskyard-worker inspect active`."
         return Finding(step, Verdict.SLOW, says, do=do, runbook="TaskyardOldestTaskWaiting")
     return Finding(step, Verdict.OK, says)
+
+
+def paused_words(queue: Mapping[str, Any]) -> str:
+    by = f" by {queue['paused_by']}" if queue.get("paused_by") else ""
+    return f"paused since {queue.get('paused_at')}{by}"
+
+
+def resume_it(queue: str) -> str:
+    return f"Resume it, unless the pause is still meant: `taskyard queues resume {queue}`."
 
 
 def lost_words(fleet: Fleet, queue: str) -> str:

@@ -62,6 +62,8 @@ class Event(StrEnum):
     REQUEST_CANCEL = "request_cancel"  # it runs: its worker is asked to end it
     CANCEL = "cancel"
     EXPIRE = "expire"  # its whole life is over while it waits; for what runs that is a time limit
+    CHANGE = "change"  # a person changes what waits
+    RESCHEDULE = "reschedule"  # the same, and a queued task gets another queue or a later time
     RETRY = "retry"  # a person asks for another run
     REPLAY = "replay"  # a person asks for another run of dead letters, one after the other
     DISCARD = "discard"  # a person puts a dead letter away
@@ -104,6 +106,11 @@ TRANSITIONS: dict[Edge, State] = {
     (_S.RETRYING, _E.PROMOTE): _S.QUEUED,
     (_S.RETRYING, _E.CANCEL): _S.CANCELLED,
     (_S.RETRYING, _E.EXPIRE): _S.FAILED,
+    (_S.BLOCKED, _E.CHANGE): _S.BLOCKED,
+    (_S.SCHEDULED, _E.CHANGE): _S.SCHEDULED,
+    (_S.QUEUED, _E.CHANGE): _S.QUEUED,
+    (_S.RETRYING, _E.CHANGE): _S.RETRYING,
+    (_S.QUEUED, _E.RESCHEDULE): _S.SCHEDULED,
     (_S.FAILED, _E.RETRY): _S.QUEUED,
     (_S.CANCELLED, _E.RETRY): _S.QUEUED,
     (_S.FAILED, _E.BLOCK): _S.BLOCKED,

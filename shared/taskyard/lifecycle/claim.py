@@ -82,11 +82,12 @@ _IS_ALONE = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 1)"
 _KIND = "t.name || ' ' || coalesce(t.submitted_by, '')"
 # What makes a queued task claimable: the one list that claim, refusals, suspects and explanations share. Each condition
 # on a task `t` stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker),
-# `:types` and `:versions` (the names of the types that the worker runs, and its version of each), `:apart` (whether
-# what is claimed runs apart from what ordinary children run) and `:slowed` (`kind_name` of what ordinary children leave
-# for now).
+# `:queues` (those that it serves; NULL: all), `:types` and `:versions` (the names of the types that the worker runs,
+# and its version of each), `:apart` (whether what is claimed runs apart from what ordinary children run) and `:slowed`
+# (`kind_name` of what ordinary children leave for now).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
+    "moved": "(CAST(:queues AS text[]) IS NULL OR t.queue = ANY(CAST(:queues AS text[])))",
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
     # A grant that was given before its queue had a limit is good.
     "limited": "CASE coalesce(t.limited, '') WHEN 'granted' THEN true WHEN 'waiting' THEN false ELSE NOT EXISTS ("
@@ -150,13 +151,15 @@ def claim(
     worker_id: UUID,
     worker: str,
     types: Mapping[str, int],
+    queues: Sequence[str] | None = None,
     apart: bool = False,
     slowed: Collection[str] = (),
 ) -> Committed[list[Claimed]]:
     """Claims those of the tasks that are claimable (see `CONDITIONS`). Some are claimed only where they run `apart`
     from the others.
 
-    `types` are the versions of the types that the worker runs, by their names; `slowed`: see `kind_name`.
+    `types` are the versions of the types that the worker runs, by their names; `queues` those that it serves (None:
+    all); `slowed`: see `kind_name`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -166,6 +169,7 @@ def claim(
         "worker_id": worker_id,
         "worker": worker,
         **known(types),
+        "queues": None if queues is None else list(queues),
         "apart": apart,
         "slowed": list(slowed),
     }
@@ -197,6 +201,7 @@ def refusals(
     *,
     types: Mapping[str, int],
     worker_id: UUID | None = None,
+    queues: Sequence[str] | None = None,
     lease: timedelta = timedelta(0),
     slowed: Collection[str] = (),
 ) -> list[Refusal]:
@@ -207,6 +212,7 @@ def refusals(
         "ids": list(ids),
         **known(types),
         "worker_id": worker_id,
+        "queues": None if queues is None else list(queues),
         "apart": False,
         "slowed": list(slowed),
         "lease": lease,

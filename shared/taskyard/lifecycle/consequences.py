@@ -22,6 +22,7 @@ _KINDS: dict[Edge, str] = {
     **dict.fromkeys(along(Event.PUT_OFF), "'put_off'"),
     **dict.fromkeys(along(Event.ASSERT), "'claim_asserted'"),
     **dict.fromkeys(along(Event.EXPIRE), "'expired'"),
+    **dict.fromkeys(along(Event.CHANGE, Event.RESCHEDULE), "'changed'"),
     **dict.fromkeys(along(Event.RETRY, Event.REPLAY), "'retried'"),
     **dict.fromkeys(along(Event.BLOCK, out_of=FINAL), "'retried'"),
     **dict.fromkeys(along(Event.DISCARD), "'discarded'"),

@@ -30,7 +30,7 @@ _STUCK = timedelta(seconds=15)
 # No particular worker asks here: whether the type is known is a question to all that live, and what only an asking
 # worker refuses never refuses.
 _OF_ANY_WORKER = {**CONDITIONS, "unknown": RUNS_SOMEWHERE}
-_ASKED: dict[str, Any] = {"worker_id": None, "apart": False, "slowed": []}
+_ASKED: dict[str, Any] = {"worker_id": None, "queues": None, "apart": False, "slowed": []}
 _HINDRANCES = ", ".join(f"CASE WHEN NOT {sql} THEN '{reason}' END" for reason, sql in _OF_ANY_WORKER.items())
 
 _FACTS = sa.text(f"""

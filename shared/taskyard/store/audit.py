@@ -29,6 +29,12 @@ class Action(StrEnum):
 
     TASK_CANCEL = "task.cancel"
     TASK_RETRY = "task.retry"
+    TASK_CHANGE = "task.change"
+    TASKS_CANCEL = "tasks.cancel"
+    QUEUE_PAUSE = "queue.pause"
+    QUEUE_RESUME = "queue.resume"
+    QUEUE_LIMIT = "queue.limit"
+    QUEUE_PURGE = "queue.purge"
     TREE_ITEM_DELETE = "tree_item.delete"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, RowMapping
 # Depths come from the leader's snapshot: counting a million waiting rows takes a sixth of a second each time.
 _QUEUES = sa.text("""
 SELECT q.name, q.paused_at, q.concurrent, q.per_second,
+    CASE WHEN q.paused_at IS NOT NULL THEN (
+        SELECT actor FROM audit WHERE target_id = q.name AND action = 'queue.pause' ORDER BY id DESC LIMIT 1
+    ) END AS paused_by,
     coalesce(d.depth, '{}') AS depth, d.oldest_at, d.taken_at,
     coalesce(m.finished, 0) AS finished, coalesce(m.failed, 0) AS failed,
     (SELECT count(*) FROM worker w WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL

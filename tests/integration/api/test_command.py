@@ -95,6 +95,47 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3
 
 
+def test_queues_are_paused_limited_and_resumed(api: Api) -> None:
+    assert "low_priority paused since" in taskyard(api, "queues", "pause", "low_priority").stdout
+    limited = taskyard(api, "queues", "limit", "low_priority", "--concurrent", "4", "--per-second", "0.5").stdout
+    assert limited.rstrip().endswith("4 at a time, 0.5 a second")
+    (line,) = [x for x in taskyard(api, "queues", "list").stdout.splitlines() if x.startswith("low_priority")]
+    assert "paused since" in line
+    assert "4 at a time" in line
+    taskyard(api, "queues", "limit", "low_priority", "--concurrent", "none", "--per-second", "none")
+    resumed = taskyard(api, "queues", "resume", "low_priority").stdout
+    assert resumed == "low_priority is not paused and has no limits\n"
+    assert json.loads(taskyard(api, "queues", "list", "--json").stdout)[0]["paused"] is False
+    assert taskyard(api, "queues", "pause", "none_such").returncode == 1
+    assert taskyard(api, "queues", "limit", "low_priority").returncode == 2
+    assert taskyard(api, "queues", "limit", "low_priority", "--concurrent", "many").returncode == 2
+
+
+def test_a_purge_asks_before_it_cancels(api: Api) -> None:
+    ids = [api.submit(queue="low_priority")["id"] for _ in range(3)]
+    looked = taskyard(api, "queues", "purge", "low_priority", "--dry-run").stdout
+    assert looked.splitlines() == [f"{i}  diagnostics.echo  queued" for i in ids] + ["Would cancel 3 tasks."]
+    asked = taskyard(api, "queues", "purge", "low_priority")  # nobody answers
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert "Cancel 3 tasks that wait in low_priority? [y/N]" in asked.stderr
+    assert taskyard(api, "queues", "purge", "low_priority", "--yes").stdout == "3 tasks cancelled.\n"
+    assert json.loads(taskyard(api, "queues", "purge", "low_priority", "--yes", "--json").stdout) == {"changed": 0}
+
+
+def test_tasks_are_changed_and_cancelled_by_a_filter(api: Api) -> None:
+    ids = [api.submit(tags=["import"])["id"] for _ in range(2)]
+    moved = taskyard(api, "tasks", "change", ids[0], "--queue", "low_priority", "--run-at", "2036-01-31T12:00:00Z")
+    assert moved.stdout == f"{ids[0]} is scheduled in low_priority.\n"
+    assert taskyard(api, "tasks", "change", ids[0]).returncode == 2
+    assert taskyard(api, "tasks", "cancel").returncode == 2
+    assert taskyard(api, "tasks", "cancel", ids[0], "--tag", "import").returncode == 2
+    assert taskyard(api, "tasks", "cancel", "--tag", "import").returncode == 1, "nobody answers"
+    looked = taskyard(api, "tasks", "cancel", "--state", "queued", "--dry-run").stdout.splitlines()
+    assert looked == [f"{ids[1]}  default  diagnostics.echo  queued", "Would cancel 1 task."]
+    assert taskyard(api, "tasks", "cancel", *ids).stdout == "2 tasks cancelled or asked to stop.\n"
+    assert taskyard(api, "tasks", "change", ids[0], "--tag", "x").returncode == 1, "it has ended"
+
+
 def test_addresses_of_this_machine_bypass_the_proxy(api: Api) -> None:
     task, proxy = api.submit()["id"], {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
     for url in (api.url, api.url.replace("127.0.0.1", "localhost")):

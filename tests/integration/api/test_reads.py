@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
-from taskyard_api import answers, ledger_pool, type_answers
+from taskyard_api import answers, ledger_pool, queue_answers, type_answers
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -238,7 +238,7 @@ def test_task_types_queues_and_workers(api: Api) -> None:
         conn.execute(sa.text("UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)]"), {"id": task})
         conn.execute(sa.text("INSERT INTO queue_depth (queue, state, tasks) VALUES ('default', 'running', 1)"))
     queues = api.http.get("/api/v1/queues")
-    answers.QueuePage.model_validate_json(queues.content)
+    queue_answers.QueuePage.model_validate_json(queues.content)
     default = api.http.get("/api/v1/queues/default").json()
     assert (default["workers"], default["depth"]["running"], default["paused"]) == (2, 1, False)
     assert default in queues.json()["items"]

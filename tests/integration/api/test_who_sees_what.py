@@ -122,6 +122,12 @@ class Stock:
             {"json": {"ids": self.dead, "dry_run": True}},
             {"json": {"filter": {"code": "boom"}, "dry_run": True}},
             {"json": {"ids": self.dead[:1]}},
+            {"json": {"filter": {"tag": MARKER}, "dry_run": True}},
+            {"json": {"ids": [self.tasks[1]]}},  # it runs, and goes on
+            {"json": {"dry_run": True}},
+            {"json": {"tags": [MARKER]}},
+            {"json": {"queue": "low_priority"}},
+            {"json": {"concurrent": 4}},
             {"json": {"width": 8, "height": 8}},
             {"json": USER},
             {"json": {**USER, "email": MARKER, "webhook_endpoint_id": MARKER}},
@@ -162,7 +168,9 @@ def walk(api: Api, client: httpx.Client, stock: Stock) -> dict[tuple[str, str], 
     told: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for method, path in routes_of(api):
         found = told.setdefault((method, path), [])
-        for address, body in product(stock.addresses(path), stock.bodies() if method in {"POST", "PUT"} else [{}]):
+        for address, body in product(
+            stock.addresses(path), stock.bodies() if method in {"POST", "PUT", "PATCH"} else [{}]
+        ):
             key = {"Idempotency-Key": str(uuid4())}
             for extra in ({}, key, key, {"Accept": "text/event-stream"}) if body else ({}, key, key):
                 given = {**body, "headers": {**body.get("headers", {}), **extra}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,19 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.new_tasks import Limits
 from taskyard.domain.tasks import FINAL, Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.domain.workflows import NewStep
-from taskyard.lifecycle import cancel, finish, limits, promote, put_off, replay, rescue, retry, submit, workflows
+from taskyard.lifecycle import (
+    cancel,
+    change,
+    finish,
+    limits,
+    promote,
+    put_off,
+    replay,
+    rescue,
+    retry,
+    submit,
+    workflows,
+)
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
@@ -34,6 +46,7 @@ _DELAY = compose(
 _BLOCK = compose(Verb(name="block", edges=along(Event.BLOCK, out_of=FINAL), where="t.id = ANY(:ids)"))
 _CI = Actor("ci")
 LIMITS = Limits("k", concurrent=1)
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 CALLBACK = {"url": "https://receiver.test/", "endpoint_id": str(new_id()), "on": ["final"], "told": True}
 
 
@@ -75,6 +88,10 @@ def grants(worker: Worker, task_id: UUID) -> object:
     return limits.Granting().turn(worker.conn)
 
 
+def changes(worker: Worker, task_id: UUID, **given: Any) -> object:
+    return change.change(worker.conn, [task_id], change.Changes(**given), life=timedelta(days=1))
+
+
 def discards(worker: Worker, task_id: UUID) -> object:
     return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
@@ -108,6 +125,8 @@ MOVES: Mapping[Event, Move] = {
     Event.REQUEST_CANCEL: lambda worker, task_id: cancel.cancel(worker.conn, [task_id]),
     Event.CANCEL: cancels,
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
+    Event.CHANGE: lambda worker, task_id: changes(worker, task_id, tags=["new"]),
+    Event.RESCHEDULE: lambda worker, task_id: changes(worker, task_id, run_at=TOMORROW),
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
     Event.DISCARD: discards,

@@ -20,10 +20,12 @@ from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
+from taskyard.domain.tasks import LIVE, WAITING, Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.domain.workflows import NewStep, NewWorkflow, OnFailure
 from taskyard.lifecycle import (
     cancel,
+    cancel_many,
+    change,
     claim,
     explanation,
     finish,
@@ -41,7 +43,7 @@ from taskyard.lifecycle import (
 from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.replay import discard_dead_letters as discard
 from taskyard.lifecycle.replay import replay_dead_letters as replay
-from taskyard.store import audit, dead_letters, fleet, ledger, reads, task_types
+from taskyard.store import audit, dead_letters, fleet, ledger, live_tasks, reads, task_types
 from taskyard.store import workflows as flows
 from taskyard.store.audit import Actor
 from taskyard.store.selection_runs import Kind, Reader, Status, run_by_id, runs_page
@@ -407,6 +409,31 @@ def test_retrying_and_discarding_dead_letters_is_flat(seeded: Seeded, wanted: di
     more: dict[str, Any] = {"life": timedelta(days=1), "per_second": 50}
     seeded.measure(lambda conn: replay(conn, asked, by=by, limit=limit, **more), pages=pages)
     seeded.measure(lambda conn: discard(conn, asked, by=by, limit=limit), pages=pages)
+
+
+LIVE_FILTERS: list[dict[str, Any]] = [
+    {"queue": "default", "states": WAITING},
+    {"states": LIVE},
+    {"name": seeding.NAMES[0], "states": LIVE},
+    {"queue": "default", "tag": "none_such", "states": {State.RUNNING}},
+]
+
+
+@pytest.mark.parametrize("wanted", LIVE_FILTERS, ids=str)
+def test_choosing_live_tasks_reads_no_more_than_are_chosen(seeded: Seeded, wanted: dict[str, Any]) -> None:
+    asked, limit = live_tasks.Wanted(**wanted), 100
+    pages = limit * len(LIVE) * len(seeding.QUEUES) * 2 + 500
+    for plan in seeded.measure(lambda conn: live_tasks.choose(conn, asked, limit=limit), pages=pages):
+        assert all("ix_task_" in scan for scan in plan.scans("task")), str(plan)
+
+
+def test_a_batch_of_a_purge_is_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: cancel_many.purge(conn, "default", by=Actor("ops"), limit=N), pages=N * 120 + 500)
+
+
+def test_a_change_is_flat(seeded: Seeded) -> None:
+    changes = change.Changes(queue="low_priority", tags=["moved"])
+    seeded.measure(lambda conn: change.change(conn, seeded.queued[:N], changes, life=timedelta(days=1)), pages=N * 60)
 
 
 def test_retrying_and_discarding_dead_letters_by_id_is_flat(seeded: Seeded) -> None:

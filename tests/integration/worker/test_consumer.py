@@ -190,8 +190,40 @@ def test_messages_of_a_paused_queue_stay_in_redis_and_the_others_go_on(
     assert (harness.waiting(), set(asked)) == (4, {"high"}), "a paused queue is not asked again and again"
     monkeypatch.undo()
     harness.execute("UPDATE queue SET paused_at = NULL")
-    child.fetcher._closed_until.clear()
-    assert sorted(slot.task_id for slot in child.take()) == sorted(paused + more)
+    child.consumer.resume(["default", "not_served_here"])
+    assert [slot.task_id for slot in child.take()] == paused + more, "in their order"
+
+
+def test_a_resume_ends_the_wait_of_a_child_that_was_refused_a_paused_queue(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 4.0)
+    ids = harness.put(2)
+    harness.execute("UPDATE queue SET paused_at = now()")
+    child = harness.child()
+
+    def resume() -> None:
+        harness.execute("UPDATE queue SET paused_at = NULL")
+        child.consumer.resume(["default"])
+
+    threading.Timer(0.5, resume).start()
+    began = time.monotonic()
+    taken: list[UUID] = []
+    while len(taken) < 2:
+        taken += [slot.task_id for slot in child.take()]
+    assert taken == ids
+    assert time.monotonic() - began < 3.0, "not after the five seconds for which it had closed the queue"
+
+
+def test_a_queue_that_is_resumed_while_a_child_is_refused_it_is_not_closed(harness: Harness) -> None:
+    def too_late(ids: Sequence[UUID]) -> list[Refusal]:
+        child.consumer.resume(["default"])
+        return [Refusal(i, "default", "", "paused") for i in ids]
+
+    harness.put(1, name="tests.unknown")
+    child = harness.child(refusals=too_late)
+    child.consumer._step()
+    assert (harness.waiting(), child.fetcher._closed_until["default"]) == (1, 0.0)
 
 
 def test_tasks_of_an_unknown_type_are_put_off(harness: Harness) -> None:
@@ -246,16 +278,24 @@ def test_a_queue_with_nothing_but_work_for_others_is_asked_less_and_less(harness
     assert not child.consumer._rests
 
 
-def test_the_first_queue_leads_most_often_and_the_last_one_does_not_starve(harness: Harness) -> None:
-    high, low = set(harness.put(120, queue="high")), set(harness.put(120))
+def test_the_queue_named_first_is_served_first_and_the_other_gets_its_share(harness: Harness) -> None:
+    low, high = set(harness.put(120)), set(harness.put(120, queue="high"))
     child = harness.child(harness.claim_table(threads=1))
-    for _ in range(80):
+    for _ in range(77):
         child.finish(child.take())
     left = {r.id for r in harness.query("SELECT id FROM task WHERE state = 'queued'")}
-    done_high, done_low = len(high - left), len(low - left)
-    assert done_high + done_low == 80
-    # 3 to 1, give or take four standard deviations.
-    assert 44 <= done_high <= 76
+    assert (len(high - left), len(low - left)) == (70, 7), "one for ten"
+
+
+def test_a_task_of_a_higher_queue_is_seen_although_that_was_empty_a_moment_ago(harness: Harness) -> None:
+    child = harness.child(harness.claim_table(threads=1))
+    harness.put(20)
+    child.finish(child.take())
+    child.finish(child.take())
+    assert "high" not in child.fetcher.open_queues()
+    (wanted,) = harness.put(1, queue="high")
+    time.sleep(0.03)
+    assert [slot.task_id for slot in child.take()] == [wanted]
 
 
 def test_a_known_empty_queue_is_not_asked_for_a_while_and_does_not_limit_the_others(harness: Harness) -> None:

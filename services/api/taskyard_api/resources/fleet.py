@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +14,19 @@ from sqlalchemy import Connection, RowMapping
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import LIVE, State
+from taskyard.lifecycle import queues
+from taskyard.lifecycle.committed import Committed
 from taskyard.store import fleet
 
 from .. import answers, views
 from ..auth import Caller, Scope
+from ..bodies import Bodies, validated
+from ..change_models import QueueBody
 from ..ledger_pool import LedgerPool
 from ..models import PageQuery
 from ..operations import Answer, Operation
 from ..parameters import id_in_path, next_cursor, query_of, read_cursor
+from ..queue_answers import QueuePage, QueueShown, ToldQueue
 from ..requests import Request
 
 RATE_WINDOW = timedelta(minutes=5)
@@ -28,39 +34,21 @@ RATE_WINDOW = timedelta(minutes=5)
 
 class Queues:
     def __init__(self, ledger: LedgerPool, *, lease: timedelta) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._lease = lease
 
     async def find(self, caller: Caller, name: str | None = None) -> list[dict[str, Any]]:
         if name is not None and (not caller.sees(name) or "\x00" in name):
             return []
         names = caller.queues if name is None else {name}
-        rows = await self._ledger.run(
+        rows = await self.ledger.run(
             lambda conn: fleet.queues(conn, names=names, lease=self._lease, window=RATE_WINDOW)
         )
         return [_queue(row) for row in rows]
 
-    @Operation(
-        summary="All queues with their depths",
-        scope=Scope.READ,
-        answers={200: Answer(description="The queues, by name.", model=answers.QueuePage)},
-    )
-    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        views.send(resp, 200, {"items": await self.find(req.context.caller), "next_cursor": None})
-
-
-class OneQueue:
-    def __init__(self, queues: Queues) -> None:
-        self._queues = queues
-
-    @Operation(
-        summary="A queue with its depths",
-        scope=Scope.READ,
-        answers={200: Answer(description="The queue.", model=answers.QueueShown)},
-        refusals=(404,),
-    )
-    async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        found = await self._queues.find(req.context.caller, name)
+    async def one(self, caller: Caller, name: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        found = await self.find(caller, name)
         if not found:
             raise NotFound(
                 message(
@@ -68,7 +56,49 @@ class OneQueue:
                     "see; a queue exists once a worker serves it (`taskyard-worker run --queues`)."
                 )
             )
-        views.send(resp, 200, found[0])
+        return found[0]
+
+    async def change(self, caller: Caller, name: str, verb: Callable[[Connection], Committed[None]]) -> dict[str, Any]:
+        """The queue after the change, as the caller is told of it. Raises NotFound."""
+        await self.one(caller, name)
+        await self.ledger.commit(verb)
+        return views.told(caller, await self.one(caller, name), ToldQueue)
+
+    @Operation(
+        summary="All queues with their depths",
+        scope=Scope.READ,
+        answers={200: Answer(description="The queues, by name.", model=QueuePage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        views.send(resp, 200, {"items": await self.find(req.context.caller), "next_cursor": None})
+
+
+class OneQueue:
+    def __init__(self, bodies: Bodies, queues: Queues) -> None:
+        self._bodies = bodies
+        self._queues = queues
+
+    @Operation(
+        summary="A queue with its depths",
+        scope=Scope.READ,
+        answers={200: Answer(description="The queue.", model=QueueShown)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        views.send(resp, 200, await self._queues.one(req.context.caller, name))
+
+    @Operation(
+        summary="Limit a queue, or remove its limits",
+        description="They hold for all workers together, from the next task on.",
+        scope=Scope.MANAGE,
+        body=QueueBody,
+        answers={200: Answer(description="The queue.", model=QueueShown, without_read=ToldQueue)},
+        refusals=(404,),
+    )
+    async def on_patch(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        given = validated(QueueBody, (await self._bodies.read(req)).value).model_dump(exclude_unset=True)
+        limit = partial(queues.limit, name=name, given=given, by=req.actor())
+        views.send(resp, 200, await self._queues.change(req.context.caller, name, limit))
 
 
 def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -79,6 +109,7 @@ def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
         "name": row["name"],
         "paused": row["paused_at"] is not None,
         "paused_at": row["paused_at"],
+        "paused_by": row["paused_by"],
         "depth": depth,
         "counted_at": row["taken_at"],
         "oldest_waiting_at": row["oldest_at"],

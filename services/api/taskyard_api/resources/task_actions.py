@@ -1,4 +1,4 @@
-"""Actions on one task: cancel, retry."""
+"""Actions on tasks: cancel one or many, retry."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from functools import partial
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import Message, message
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.cancel import Cancellation, cancel_task
+from taskyard.lifecycle.cancel_many import MOST_AT_ONCE, cancel_tasks
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.retry import retry_task
+from taskyard.store import live_tasks
+from taskyard.store.live_tasks import Wanted
 
 from .. import answers, views
-from ..auth import Scope
-from ..bodies import Bodies
-from ..idempotency import key_of, once
+from ..auth import Caller, Scope
+from ..bodies import Bodies, validated
+from ..change_models import CancelBody
+from ..idempotency import key_of, once, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
+from ..parameters import PAGE_BYTES
 from ..requests import Request
 from ..translation import LANGUAGE, Translations, Words
 from ..views import TaskViews
+from .dead_letters import SAMPLE
 from .tasks import task_id_of, visible_task
 
 
@@ -69,6 +77,56 @@ def _told(found: Cancellation) -> tuple[str, Message]:
     if found.is_repeated:
         return "CANCELLING", message("The task had been asked to stop before, and still runs.")
     return "CANCELLING", message("The task was asked to stop.")
+
+
+class TasksCancel:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews, translations: Translations) -> None:
+        self._bodies = bodies
+        self._ledger = ledger
+        self._shown = shown
+        self._translations = translations
+
+    @Operation(
+        summary="Cancel many tasks",
+        description=f"By their ids, or the oldest {MOST_AT_ONCE:,} that fit a filter, with what they submitted. What"
+        " waits is cancelled at once, what runs is asked to stop.",
+        scope=Scope.MANAGE,
+        body=CancelBody,
+        answers={
+            202: Answer(
+                description="How many matched, and how many were cancelled or asked to stop.",
+                model=answers.Handled,
+                headers=LANGUAGE,
+            )
+        },
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        body = await self._bodies.read(req)
+        asked = validated(CancelBody, body.value)
+        caller, by, words = req.context.caller, req.actor(), self._translations.for_reader(req)
+        wanted = _wanted(asked, caller)
+
+        def look(conn: Connection) -> Committed[StoredAnswer]:
+            rows = live_tasks.sample(conn, wanted, limit=SAMPLE, most_bytes=PAGE_BYTES)
+            sample = [self._shown.of_row(row, caller, words) for row in rows]
+            told = {"matched": live_tasks.count(conn, wanted), "changed": 0, "sample": sample}
+            return Committed(StoredAnswer(202, words.headers(), views.encode(told)))
+
+        def change(conn: Connection) -> Committed[StoredAnswer]:
+            matched = live_tasks.count(conn, wanted)
+            done = cancel_tasks(conn, wanted, by=by)
+            told = {"matched": matched, "changed": len(done.answer)}
+            return done.answering(StoredAnswer(202, {}, views.encode(told)))
+
+        await once_with_the_change(self._ledger, key_of(req, body.raw), resp, look if asked.dry_run else change)
+
+
+def _wanted(asked: CancelBody, caller: Caller) -> Wanted:
+    if asked.filter is None:
+        return Wanted(ids=asked.ids, queues=caller.queues)
+    given = asked.filter.model_dump()
+    return Wanted(states=[State(name) for name in given.pop("state")], queues=caller.queues, **given)
 
 
 class TaskRetry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -12,16 +13,18 @@ import falcon.asgi
 from sqlalchemy import RowMapping
 
 from taskyard.admission.bodies import MAX_TASKS, SubmitTask
-from taskyard.domain.errors import NotFound
+from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
+from taskyard.lifecycle.change import Changes, change_task
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
 from .. import answers, views
-from ..admission import Admitted
+from ..admission import Admission, Admitted
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, Bodies, each_validated, validated
+from ..change_models import ChangeTask
 from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
 from ..live import Live
@@ -180,7 +183,20 @@ def with_warnings(shown: dict[str, Any], admitted: Admitted, words: Words) -> di
 
 
 class OneTask:
-    def __init__(self, ledger: LedgerPool, live: Live, shown: TaskViews, translations: Translations) -> None:
+    def __init__(
+        self,
+        bodies: Bodies,
+        admission: Admission,
+        ledger: LedgerPool,
+        live: Live,
+        shown: TaskViews,
+        translations: Translations,
+        *,
+        life: timedelta,
+    ) -> None:
+        self._life = life
+        self._bodies = bodies
+        self._admission = admission
         self._ledger = ledger
         self._live = live
         self._shown = shown
@@ -198,6 +214,35 @@ class OneTask:
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
         if wait > 0 and row["state"] not in FINAL:
             row = await self._when_final(row["id"], wait, caller)
+        words = self._translations.for_reader(req)
+        views.send(resp, 200, self._shown.of_row(row, caller, words), words)
+
+    @Operation(
+        summary="Change a task that waits",
+        description="Its queue, time, expiry or tags. With another queue it goes to the end of that one; with a later"
+        " `run_at` it is `scheduled`, with one that has passed `queued`; an expiry before that moves along. A step of a"
+        " workflow that waits for its needs is due at `run_at` once they are met.",
+        scope=Scope.MANAGE,
+        body=ChangeTask,
+        answers={
+            200: Answer(description="The task.", model=answers.Task, without_read=answers.ToldTask, headers=LANGUAGE)
+        },
+        refusals=(404, 409),
+    )
+    async def on_patch(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        wanted = validated(ChangeTask, (await self._bodies.read(req)).value)
+        caller = req.context.caller
+        row = await visible_task(self._ledger, task_id_of(task_id), caller)
+        await self._admission.check_change(wanted, row, caller)
+        changes = Changes(**wanted.model_dump())
+        change = partial(change_task, task_id=row["id"], changes=changes, by=req.actor(), life=self._life)
+        is_changed = await self._ledger.commit(change)
+        row = await visible_task(self._ledger, row["id"], caller, admitted=True)
+        if not is_changed:
+            raise Conflict(
+                message("Only tasks that wait are changed; this one is {state}.", state=row["state"]),
+                state=row["state"],
+            )
         words = self._translations.for_reader(req)
         views.send(resp, 200, self._shown.of_row(row, caller, words), words)
 

@@ -155,6 +155,10 @@ class Child:
         """Leaves these tasks alone until these times (`Slowed`)."""
         self._parts.slowed.replace(until)
 
+    def resume(self, queues: Sequence[str]) -> None:
+        """These queues are no longer paused."""
+        self._parts.consumer.resume(queues)
+
     def met_suspects(self) -> bool:
         """Whether a task came by since the last call that has to run apart."""
         return self._parts.consumer.met_suspects()

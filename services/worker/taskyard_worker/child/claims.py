@@ -56,6 +56,7 @@ class LedgerClaims:
             worker_id=self.holder.worker_id,
             worker=self.holder.label,
             types=self.types,
+            queues=self.queues,
             apart=self.is_apart,
             slowed=self.slowed.names,
         )
@@ -73,6 +74,7 @@ class LedgerClaims:
             ids=ids,
             types=self.types,
             worker_id=self.holder.worker_id,
+            queues=self.queues,
             lease=self.lease,
             slowed=self.slowed.names,
         )

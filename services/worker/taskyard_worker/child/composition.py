@@ -96,7 +96,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable, ex
     if plan.quarantine:
         consumer = SuspectConsumer(table, claims)
     else:
-        fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
+        share = settings.lower_queues_share
+        fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id, lower_share=share)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
     spans = None if exports.tracer is None else RunSpans(exports.tracer)
     hooks = Hooks([*([] if spans is None else [spans]), RunLog(), *skills.hooks], metrics.metrics)

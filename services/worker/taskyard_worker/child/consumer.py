@@ -1,7 +1,7 @@
 """The consumer: it fetches from Redis and claims in the ledger, one a child.
 
-It waits for room, fetches from the real queues in weighted order, claims what it fetched in one update, acknowledges,
-and hands on one message a claim.
+It waits for room, fetches from the real queues in the order of their lanes, claims what it fetched in one update,
+acknowledges, and hands on one message a claim.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .fetcher import Fetcher, Message, Messages
 
 log = structlog.stdlib.get_logger(__name__)
 
+# It is told when a queue is resumed. That message may get lost.
 PAUSED_SECONDS = 5.0
 # Of a queue that had nothing but what other workers run, so that they take it.
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.1, 2.0
@@ -130,6 +131,10 @@ class TaskConsumer:
             self.fetched = time.monotonic()  # without room, no fetch is missing
             return
         self._fetcher.sweep()
+        if self._fetcher.look_above(queues):
+            queues = self._fetcher.open_queues()
+            if not (room := self._table.room(queues)):
+                return  # the room that there is would be filled from below: it is left to the task above
         fetched = self._fetcher.fetch(min(room, _MAX_FETCH), queues)
         self.fetched = time.monotonic()
         if self._broker is not None:
@@ -148,7 +153,7 @@ class TaskConsumer:
 
     def _take(self, fetched: Messages) -> None:
         ids = list(fetched)
-        claim = uuid4()
+        claim, asked_at = uuid4(), time.monotonic()
         slots = self._table.enter(ids, claim)
         try:
             won = self._claim_patiently(ids, claim)
@@ -165,12 +170,14 @@ class TaskConsumer:
         self._ready.extend(message_of(slot) for slot in self._table.settle(slots, won))
         if won:
             self._source.count(won)
-        kept = self._explain(ids, won) if len(won) < len(ids) else set()
+        kept = self._explain(ids, won, asked_at) if len(won) < len(ids) else {}
         failpoint("acknowledge.before")
         self._fetcher.acknowledge(_all({i: messages for i, messages in fetched.items() if i not in kept}))
         failpoint("acknowledge.after")
-        if kept:
-            self._fetcher.hand_on(_all({i: fetched[i] for i in kept}))
+        if paused := {i: fetched[i] for i, reason in kept.items() if reason == "paused"}:
+            self._fetcher.put_back(_all(paused))
+        if others := {i: fetched[i] for i in kept if i not in paused}:
+            self._fetcher.hand_on(_all(others))
 
     def _claim_patiently(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed] | None:
         """Claims until PostgreSQL answers; None where the child stops first. The claim id stays the same, so that a
@@ -205,15 +212,15 @@ class TaskConsumer:
         )
         return [work for part in parts for work in part]
 
-    def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed]) -> set[UUID]:
-        """Asks why tasks were not won, and acts on it. Returns those whose messages go back into Redis: their queue is
-        paused or was resumed at this moment, another worker runs their type or version, or this one was given up. The
-        others are done, cancelled or delivered twice; their messages are simply acknowledged."""
+    def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed], asked_at: float) -> dict[UUID, str]:
+        """Asks why tasks were not won, and acts on it. Returns those whose messages go back into Redis, and why: their
+        queue is paused or was resumed at this moment, another worker runs their type or version, or this one was given
+        up. The others are done, cancelled or delivered twice; their messages are simply acknowledged."""
         have = {w.id for w in won}
         refusals = self._source.refusals([i for i in ids if i not in have])
         kept = [r for r in refusals if r.reason in {"paused", "worker_lost", "open", "elsewhere"}]
         for queue in {r.queue for r in kept if r.reason in {"paused", "worker_lost"}}:
-            self._fetcher.close(queue, PAUSED_SECONDS)
+            self._fetcher.close(queue, PAUSED_SECONDS, since=asked_at)
         self._rest_from({r.queue for r in kept if r.reason == "elsewhere"}, {w.queue for w in won})
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
@@ -224,7 +231,7 @@ class TaskConsumer:
             self._source.leave_slowed(slowed)
         if any(r.reason == "apart" for r in refusals):
             self._suspected.set()
-        return {r.id for r in kept}
+        return {r.id: r.reason for r in kept}
 
     def _rest_from(self, refusing: AbstractSet[str], useful: AbstractSet[str]) -> None:
         """Leaves queues to the workers that run what is in them. One that also had work for this child goes on: its
@@ -250,6 +257,11 @@ class TaskConsumer:
         self._table.close()
         with suppress(redis.RedisError):  # the wait ends by itself within two seconds
             self._fetcher.wake()
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """Fetches from these again. A wait for a wake-up ends."""
+        with suppress(redis.RedisError):  # the wait ends by itself
+            self._fetcher.reopen(queues)
 
     @property
     def is_drained(self) -> bool:

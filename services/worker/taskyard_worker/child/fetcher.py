@@ -8,10 +8,9 @@ back to its queue. A task that was claimed all the same is not won a second time
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,11 +22,14 @@ from taskyard.broker.messages import decode
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import WAKE_TOKENS
 
+from .lanes import Lanes
+
 log = structlog.stdlib.get_logger(__name__)
 
 IDLE_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
 _EMPTY_SECONDS = 1.0
+_LOOK_ABOVE_SECONDS = 0.02
 _WAKE_KEY_SECONDS = 10
 
 # A full Redis refuses Dramatiq's fetch, because that notes down who fetched, and could never be emptied. This script
@@ -41,6 +43,13 @@ for i = 1, tonumber(ARGV[1]) do
     redis.call('hdel', KEYS[2], id)
 end
 return taken
+"""
+
+# To the head of the queue, in their order: Dramatiq's own `requeue` sends them to its end.
+_PUT_BACK = """
+for i = #ARGV, 1, -1 do
+    if redis.call('srem', KEYS[2], ARGV[i]) > 0 then redis.call('lpush', KEYS[1], ARGV[i]) end
+end
 """
 
 Message = tuple[str, str]  # queue, id in Redis
@@ -59,40 +68,57 @@ class FetchingBroker(RedisBroker):
 
 
 class Fetcher:
-    """Raises redis.RedisError wherever Redis does not answer. Used by one thread, apart from `wake`."""
+    """Raises redis.RedisError wherever Redis does not answer. Used by one thread, apart from `wake` and `reopen`.
 
-    def __init__(self, client: redis.Redis, names: Names, queues: Sequence[str], fetcher_id: str) -> None:
+    `lower_share`: see `Lanes`."""
+
+    def __init__(
+        self, client: redis.Redis, names: Names, queues: Sequence[str], fetcher_id: str, *, lower_share: float = 0.1
+    ) -> None:
         self._broker = FetchingBroker(client, names, fetcher_id)
         self._names = names
         self.queues = tuple(queues)
+        self._lanes = Lanes(queues, lower_share)
         self._client = client
         self._take = client.register_script(_TAKE)
+        self._put_back = client.register_script(_PUT_BACK)
         self._wake_key = names.wake_child(uuid4())
         self._queue_of_key = {names.wake(q).encode(): q for q in queues}
         self._empty_until: dict[str, float] = {}
-        self._closed_until: dict[str, float] = {}  # paused, or left to others
+        self._closed_until = dict.fromkeys(self.queues, 0.0)  # paused, or left to others
+        self._reopened_at = dict.fromkeys(self.queues, -math.inf)
+        self._looked_above = -math.inf
         self._swept = time.monotonic()
 
     def open_queues(self) -> list[str]:
-        """The queues that may have something, in a random order in which each leads in proportion to its weight (3 to 1
-        between neighbours, the first named most often): so no queue starves."""
+        """The queues that may have something, in the order in which they are named."""
         now = time.monotonic()
-        drawn = [
-            (random.random() ** (1.0 / 3.0 ** (len(self.queues) - n)), q)
-            for n, q in enumerate(self.queues)
-            if not self._is_shut(q, now)
-        ]
-        return [q for _, q in sorted(drawn, reverse=True)]
+        return [q for q in self.queues if not self._is_shut(q, now)]
+
+    def look_above(self, queues: Collection[str]) -> bool:
+        """Whether something has come to a queue that was empty and is named before one of these. Such a queue is open
+        again. Asks Redis every 20 ms at most."""
+        now = time.monotonic()
+        last = max((self.queues.index(q) for q in queues), default=0)
+        empty = [q for q in self.queues[:last] if q not in queues and self._closed_until[q] <= now]
+        if not empty or now - self._looked_above < _LOOK_ABOVE_SECONDS:
+            return False
+        self._looked_above = now
+        pipe = self._client.pipeline(transaction=False)
+        for queue in empty:
+            pipe.llen(self._names.queue(queue))
+        found = [queue for queue, waiting in zip(empty, pipe.execute(), strict=True) if waiting]
+        for queue in found:
+            self._empty_until.pop(queue, None)
+        return bool(found)
 
     def fetch(self, room: int, queues: Iterable[str]) -> dict[UUID, list[Message]]:
-        """Takes messages of up to `room` tasks from open queues."""
+        """Takes messages of up to `room` tasks from those of these queues that are open, as `Lanes` has it."""
         found: dict[UUID, list[Message]] = defaultdict(list)
-        now = time.monotonic()
-        for queue in queues:
-            if self._is_shut(queue, now):
-                continue
+        for queue, most in self._lanes.turns(set(queues), room):
+            before, is_empty = len(found), False
             # Fetched again where some messages were useless: more may wait behind them.
-            while (wanted := room - len(found)) > 0:
+            while (wanted := min(room, before + most) - len(found)) > 0 and not self._is_shut(queue, time.monotonic()):
                 payloads = self._fetch(queue, wanted)
                 for payload in payloads:
                     if payload is None:  # acknowledged before, or lost
@@ -104,9 +130,11 @@ class Fetcher:
                         log.warning("message_undecodable", queue=queue, error=str(e))
                         continue
                     found[task_id].append((queue, message_id))
-                if len(payloads) < wanted:
+                if is_empty := len(payloads) < wanted:
                     self._empty_until[queue] = time.monotonic() + _EMPTY_SECONDS
-                    break
+            self._lanes.took(queue, len(found) - before, waiting=self.open_queues())
+            if is_empty:
+                self._lanes.is_empty(queue)
         return found
 
     def _fetch(self, queue: str, wanted: int) -> list[bytes | None]:
@@ -119,11 +147,21 @@ class Fetcher:
         return list(payloads)
 
     def _is_shut(self, queue: str, now: float) -> bool:
-        return max(self._empty_until.get(queue, 0.0), self._closed_until.get(queue, 0.0)) > now
+        return max(self._empty_until.get(queue, 0.0), self._closed_until[queue]) > now
 
-    def close(self, queue: str, seconds: float) -> None:
-        """Does not ask the queue for so long, nor take its wake-ups: it is paused, or has work for others."""
+    def close(self, queue: str, seconds: float, *, since: float = math.inf) -> None:
+        """Does not ask the queue for so long, nor take its wake-ups: it is paused, or has work for others. Not where it
+        was reopened after `since`, the time at which that was still so."""
         self._closed_until[queue] = time.monotonic() + seconds
+        if self._reopened_at[queue] >= since:
+            self._closed_until[queue] = 0.0
+
+    def reopen(self, queues: Iterable[str]) -> None:
+        """They were resumed. From another thread."""
+        for queue in set(queues).intersection(self.queues):
+            self._reopened_at[queue] = time.monotonic()
+            self._closed_until[queue] = 0.0
+        self.wake()
 
     def wait(self) -> str | None:
         """Waits for a wake-up, two seconds at most, or until a queue is no longer closed; returns the queue it was for.
@@ -155,6 +193,11 @@ class Fetcher:
         """Puts messages back at the end of their queues."""
         for queue, ids in _by_queue(messages).items():
             self._broker.do_requeue(queue, *ids)
+
+    def put_back(self, messages: Iterable[Message]) -> None:
+        """Puts messages back at the head of their queues, and wakes no other child."""
+        for queue, ids in _by_queue(messages).items():
+            self._put_back(keys=[self._names.queue(queue), self._names.acks(self._broker.broker_id, queue)], args=ids)
 
     def hand_on(self, messages: Iterable[Message]) -> None:
         """Requeues messages, with a wake-up for a child that waits."""

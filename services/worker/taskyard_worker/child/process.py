@@ -196,6 +196,8 @@ class _Keeper:
                 return "abandoned"
             case {"do": "slow", "until": dict(until)}:
                 self._child.slow(until)
+            case {"do": "resume", "queues": list(queues)}:
+                self._child.resume(queues)
         return None
 
     def _report_wear(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID, uuid4
 
@@ -116,6 +117,9 @@ class SuspectConsumer:
     def drain(self) -> None:
         """Takes no more."""
         self._draining.set()
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """It asks the ledger all the time."""
 
     @property
     def is_drained(self) -> bool:

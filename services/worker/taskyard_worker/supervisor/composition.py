@@ -132,7 +132,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             on_retired=metrics.child_retired,
             on_turn=health.beat,
         )
-        listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look)
+        listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look, resume=requests.resume)
         requests.handle_signals()
         temp_dirs.open()
         adopt_orphans()

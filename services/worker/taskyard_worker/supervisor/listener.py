@@ -25,15 +25,22 @@ _WAIT_SECONDS = 2.0
 
 class Listener:
     """Follows the control channel in a thread of its own. `concerns` tells whether a child has one of these tasks;
-    `look` has the ledger asked."""
+    `look` has the ledger asked; `resume` is called with queues that are no longer paused."""
 
     def __init__(
-        self, url: str, names: Names, *, concerns: Callable[[Collection[str]], bool], look: Callable[[], None]
+        self,
+        url: str,
+        names: Names,
+        *,
+        concerns: Callable[[Collection[str]], bool],
+        look: Callable[[], None],
+        resume: Callable[[list[str]], None],
     ) -> None:
         self._client = make_redis(url)
         self._channel = names.control
         self._concerns = concerns
         self._look = look
+        self._resume = resume
         self._backoff = Backoff(0.5, 10.0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -65,5 +72,9 @@ class Listener:
 
     def _handle_hint(self, data: Any) -> None:
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # not a hint of ours
-            if self._concerns(orjson.loads(data)["cancel"]):
-                self._look()
+            match orjson.loads(data):
+                case {"cancel": tasks} if self._concerns(tasks):
+                    self._look()
+                case {"resume": list(queues)}:
+                    self._resume([queue for queue in queues if isinstance(queue, str)])
+                    self._look()  # what has to run apart may wait in them, too

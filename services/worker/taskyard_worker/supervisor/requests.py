@@ -28,6 +28,7 @@ class Requests:
         self.wake_up.setblocking(False)
         self._waker.setblocking(False)
         self._cancellations: queue.SimpleQueue[Key] = queue.SimpleQueue()
+        self._resumed: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         self.stop_signals = 0
         self._reloads = 0
         self._ignored: set[int] = set()
@@ -69,6 +70,11 @@ class Requests:
             self._cancellations.put(key)
         self._wake()
 
+    def resume(self, queues: list[str]) -> None:
+        """These queues are no longer paused."""
+        self._resumed.put(queues)
+        self._wake()
+
     def run_apart(self, children: int) -> None:
         """There is work that waits for so many children in quarantine."""
         self._apart = children
@@ -89,6 +95,10 @@ class Requests:
 
     def take_cancellations(self) -> list[Key]:
         return [self._cancellations.get() for _ in range(self._cancellations.qsize())]
+
+    def take_resumed(self) -> list[str]:
+        """The queues that were resumed since the last call."""
+        return [name for _ in range(self._resumed.qsize()) for name in self._resumed.get()]
 
     def take_apart(self) -> int:
         """How many children in quarantine there is work for; 0 until the ledger is asked again, as those that start

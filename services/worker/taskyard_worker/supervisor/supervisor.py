@@ -112,6 +112,9 @@ class Supervisor:
         self._requests.tell_ignored()
         self._enforcer.cancel(self._requests.take_cancellations(), self._children)
         self._enforcer.turn(self._children)
+        if resumed := self._requests.take_resumed():
+            for child in self._children:
+                child.send({"do": "resume", "queues": resumed})
         for child in self._children:
             if why := child.stuck():
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)

@@ -1,0 +1,225 @@
+"""Waiting tasks are changed; many tasks are cancelled at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from taskyard.broker.names import Names
+from taskyard.lifecycle import claim as claiming
+from taskyard.lifecycle.promote import promote
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import TYPES, Worker
+from tests.support.fleet import wait_for
+
+LATER = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+
+
+def instant(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def change(api: Api, task_id: str, status: int = 200, **body: Any) -> dict[str, Any]:
+    answer = api.http.patch(f"/api/v1/tasks/{task_id}", json=body)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def kinds(api: Api, task_id: str) -> list[str]:
+    return [e["kind"] for e in api.http.get(f"/api/v1/tasks/{task_id}/events").json()["items"]]
+
+
+def test_a_queued_task_that_is_moved_is_published_in_its_new_queue(api: Api, shared_redis: redis.Redis) -> None:
+    task_id = api.submit()["id"]
+    moved = change(api, task_id, queue="low_priority")
+    assert (moved["state"], moved["queue"]) == ("queued", "low_priority")
+    key = Names(api.settings.namespace).queue("low_priority")
+    assert wait_for(lambda: shared_redis.lrange(key, 0, -1) == [f"{task_id}:2".encode()], 5)
+    (event,) = [e for e in api.http.get(f"/api/v1/tasks/{task_id}/events").json()["items"] if e["kind"] == "changed"]
+    assert {k: event["data"][k] for k in ("queue", "from_queue")} == {"queue": "low_priority", "from_queue": "default"}
+
+
+def test_the_message_that_a_moved_task_left_behind_wins_no_claim_in_the_old_queue(api: Api) -> None:
+    task_id = api.submit()["id"]
+    change(api, task_id, queue="low_priority")
+    worker = Worker(api.engine)
+
+    def claim(*queues: str) -> tuple[list[UUID], list[str]]:
+        with api.engine.connect() as conn:
+            about: dict[str, Any]
+            ids, about = [UUID(task_id)], {"types": TYPES, "worker_id": worker.id, "queues": queues}
+            refused = [r.reason for r in claiming.refusals(conn, ids, **about)]
+            won = claiming.claim(conn, ids, claim=uuid4(), worker="w:0", **about).answer
+            return [w.id for w in won], refused
+
+    assert claim("default") == ([], ["moved"])
+    assert claim("default", "low_priority")[0] == [UUID(task_id)]
+
+
+def test_a_task_gets_another_time_later_or_now(api: Api) -> None:
+    task_id = api.submit()["id"]
+    put_off = change(api, task_id, run_at=instant(LATER))
+    assert (put_off["state"], put_off["run_at"]) == ("scheduled", instant(LATER))
+    still = change(api, task_id, tags=["a", "b"])
+    assert (still["state"], still["tags"], still["run_at"]) == ("scheduled", ["a", "b"], instant(LATER))
+    at_once = change(api, task_id, run_at=instant(datetime.now(UTC) - timedelta(minutes=1)))
+    assert at_once["state"] == "queued"
+    assert kinds(api, task_id).count("changed") == 3
+    with api.engine.begin() as conn:
+        assert promote(conn).answer == 0
+
+
+def test_what_is_scheduled_keeps_its_time_in_another_queue(api: Api) -> None:
+    task_id = api.submit(run_at=instant(LATER))["id"]
+    moved = change(api, task_id, queue="low_priority")
+    assert (moved["state"], moved["queue"], moved["run_at"]) == ("scheduled", "low_priority", instant(LATER))
+
+
+def test_tags_and_expiry_of_a_queued_task_change_nothing_else(api: Api) -> None:
+    before = api.submit(tags=["old"])
+    after = change(api, before["id"], tags=[], expires_at=instant(LATER))
+    assert (after["tags"], after["expires_at"], after["state"]) == ([], instant(LATER), "queued")
+    with api.engine.connect() as conn:
+        assert conn.scalar(sa.text("SELECT publication FROM task")) == 1
+
+
+def test_a_step_that_waits_for_its_needs_is_due_when_it_was_told_to(api: Api) -> None:
+    steps = {
+        "first": {"name": "diagnostics.echo", "params": {"value": 1}},
+        "second": {"name": "diagnostics.echo", "params": {"value": 2}, "needs": ["first"]},
+    }
+    made = api.http.post("/api/v1/workflows", json={"steps": steps}).json()
+    listed = api.http.get("/api/v1/tasks", params={"workflow_id": made["id"]}).json()["items"]
+    first, second = sorted(listed, key=lambda task: task["state"] == "blocked")
+    changed = change(api, second["id"], run_at=instant(LATER), queue="low_priority")
+    assert (changed["state"], changed["queue"]) == ("blocked", "low_priority")
+    worker = Worker(api.engine)
+    worker.begin(first["id"])
+    worker.end(first["id"])
+    after = api.http.get(f"/api/v1/tasks/{second['id']}").json()
+    assert (after["state"], after["run_at"]) == ("scheduled", instant(LATER))
+
+
+def test_an_expiry_that_would_come_before_the_new_time_moves_along(api: Api) -> None:
+    task_id = api.submit(expires_at=instant(LATER))["id"]
+    later = change(api, task_id, run_at=instant(LATER + timedelta(hours=1)))
+    assert later["expires_at"] > later["run_at"]
+    sooner = change(api, task_id, run_at=instant(LATER))
+    assert sooner["expires_at"] == later["expires_at"]
+
+
+def test_what_does_not_wait_is_not_changed(api: Api) -> None:
+    worker, task_id = Worker(api.engine), api.submit()["id"]
+    worker.begin(task_id)
+    refused = change(api, task_id, 409, tags=["x"])
+    assert (refused["code"], refused["state"]) == ("state_conflict", "running")
+    worker.end(task_id)
+    assert change(api, task_id, 409, queue="low_priority")["state"] == "succeeded"
+    assert "changed" not in kinds(api, task_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, ""),
+        ({"tags": None}, ""),
+        ({"queue": "none_such"}, "/queue"),
+        ({"run_at": "2050-01-01T00:00:00Z"}, "/run_at"),
+        ({"run_at": "2036-06-01T00:00:00Z", "expires_at": "2036-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"params": {"value": 2}}, "/params"),
+    ],
+)
+def test_what_a_submit_would_refuse_is_refused_by_pointer(api: Api, body: dict[str, Any], pointer: str) -> None:
+    task_id = api.submit(expires_at=instant(LATER))["id"]
+    refused = change(api, task_id, 422, **body)
+    assert pointer in [e["pointer"] for e in refused["errors"]]
+
+
+def test_a_key_moves_tasks_between_its_own_queues_only(api: Api) -> None:
+    mine = api.client(api.key("manage", "read", queues=["default"]))
+    task_id, other = api.submit()["id"], api.submit(queue="low_priority")["id"]
+    assert mine.patch(f"/api/v1/tasks/{task_id}", json={"queue": "low_priority"}).status_code == 403
+    assert mine.patch(f"/api/v1/tasks/{other}", json={"queue": "default"}).status_code == 404
+    assert mine.patch(f"/api/v1/tasks/{task_id}", json={"tags": ["ok"]}).json()["tags"] == ["ok"]
+
+
+def cancel(api: Api, status: int = 202, **body: Any) -> dict[str, Any]:
+    answer = api.http.post("/api/v1/tasks/cancel", json=body)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def state(api: Api, task_id: str) -> str:
+    found: str = api.http.get(f"/api/v1/tasks/{task_id}").json()["state"]
+    return found
+
+
+def test_tasks_are_cancelled_by_each_condition_of_a_filter(api: Api) -> None:
+    worker = Worker(api.engine)
+    running, done = api.submit(tags=["t"])["id"], api.submit(tags=["t"])["id"]
+    for task_id in (running, done):
+        worker.begin(task_id)
+    worker.end(done)
+    tagged, low = api.submit(tags=["t"])["id"], api.submit(queue="low_priority")["id"]
+    later, mail = api.submit(delay_seconds=60)["id"], api.submit()["id"]
+    assert cancel(api, filter={"queue": "low_priority"}) == {"matched": 1, "changed": 1}
+    assert cancel(api, filter={"state": ["scheduled"]}) == {"matched": 1, "changed": 1}
+    assert cancel(api, filter={"tag": "t"}) == {"matched": 2, "changed": 2}, "what has ended does not match"
+    assert [state(api, i) for i in (low, later, tagged, running, done, mail)] == [
+        *["cancelled"] * 3,
+        *["running", "succeeded", "queued"],
+    ]
+    assert api.http.get(f"/api/v1/tasks/{running}").json()["cancel_requested_at"] is not None
+    assert cancel(api, filter={"tag": "t"}) == {"matched": 1, "changed": 0}, "it had been asked to stop before"
+    assert cancel(api, filter={"name": "email.send"}) == {"matched": 0, "changed": 0}
+    assert cancel(api, filter={"name": "diagnostics.echo", "state": ["queued"]}) == {"matched": 1, "changed": 1}
+
+
+def test_tasks_are_cancelled_by_their_ids_or_by_their_workflow(api: Api) -> None:
+    ids = [api.submit()["id"] for _ in range(3)]
+    assert cancel(api, ids=[*ids[:2], str(uuid4())]) == {"matched": 2, "changed": 2}
+    step = {"name": "diagnostics.echo", "params": {"value": 1}}
+    made = api.http.post("/api/v1/workflows", json={"steps": {"a": step, "b": {**step, "needs": ["a"]}}}).json()
+    assert cancel(api, filter={"workflow_id": made["id"]}) == {"matched": 2, "changed": 2}
+    assert state(api, ids[2]) == "queued"
+
+
+def test_a_dry_run_of_a_cancellation_counts_and_shows_some_and_changes_nothing(api: Api) -> None:
+    ids = [api.submit()["id"] for _ in range(12)]
+    looked = cancel(api, filter={"queue": "default"}, dry_run=True)
+    assert (looked["matched"], looked["changed"], [t["id"] for t in looked["sample"]]) == (12, 0, ids[:10])
+    assert cancel(api, filter={"queue": "default"}) == {"matched": 12, "changed": 12}
+    (row,) = api.http.get("/api/v1/audit", params={"action": "tasks.cancel"}).json()["items"]
+    assert row["details"]["filter"]["queue"] == "default"
+    assert row["details"]["ids"] == ids
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({}, {"filter": {}}, {"filter": {"state": ["failed"]}}, {"ids": []}, {"ids": ["x"]}),
+        *(
+            {"filter": {"name": None}},
+            {"ids": [str(uuid4())], "filter": {"queue": "default"}},
+            {"filter": {"state": []}},
+        ),
+    ],
+)
+def test_a_cancellation_without_a_condition_is_refused(api: Api, body: dict[str, Any]) -> None:
+    assert cancel(api, 422, **body)["code"] == "invalid_request"
+
+
+def test_a_key_cancels_tasks_of_its_own_queues_only(api: Api) -> None:
+    mine = api.client(api.key("manage", queues=["low_priority"]))
+    ids = [api.submit()["id"], api.submit(queue="low_priority")["id"]]
+    assert mine.post("/api/v1/tasks/cancel", json={"ids": ids}).json() == {"matched": 1, "changed": 1}
+    assert mine.post("/api/v1/tasks/cancel", json={"filter": {"queue": "default"}}).json()["matched"] == 0
+    assert [state(api, i) for i in ids] == ["queued", "cancelled"]
