@@ -27,11 +27,11 @@ from .errors import (
     TaskFailed,
     WaitTimedOut,
 )
+from .explanations import Explanation
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Explanation,
     Handled,
     Item,
     Load,

@@ -18,13 +18,13 @@ from .address import options_of
 from .async_connection import AsyncConnection
 from .canvas import Node, OnFailure, workflow_fields
 from .errors import ApiAway, ApiRefused, RateLimited
+from .explanations import Explanation
 from .files import AsyncFiles
 from .following import Following, Pauses, Waiting, Watching
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Explanation,
     Handled,
     Load,
     Missed,

@@ -13,10 +13,10 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from .errors import ApiAway, ApiRefused, refusal
+from .explanations import Explanation
 from .models import (
     Batch,
     Cancellation,
-    Explanation,
     Handled,
     Item,
     ItemPage,

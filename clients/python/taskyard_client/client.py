@@ -17,13 +17,13 @@ from .address import options_of
 from .canvas import Node, OnFailure, workflow_fields
 from .connection import Connection
 from .errors import ApiAway, ApiRefused, RateLimited
+from .explanations import Explanation
 from .files import Files
 from .following import Following, Pauses, Waiting, Watching
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Explanation,
     Handled,
     Load,
     Missed,

@@ -18,6 +18,17 @@ Params = Mapping[str, Any] | BaseModel
 Unique = TypedDict("Unique", {"key": str, "while": Literal["waiting", "active"]})
 
 
+class _Key(TypedDict):
+    key: str
+
+
+class Limits(_Key, total=False):
+    """`concurrent` tasks with this `key` run at a time, and `per_second` begin in a second: one of both, or both."""
+
+    concurrent: int | None
+    per_second: float | None
+
+
 class StepOptions(TypedDict, total=False):
     """As the API names them; seconds may be given as a timedelta, times need a time zone.
     None is the same as leaving it out."""
@@ -30,6 +41,7 @@ class StepOptions(TypedDict, total=False):
     soft_timeout_seconds: float | timedelta | None
     hard_timeout_seconds: float | timedelta | None
     tags: Sequence[str] | None
+    limits: Limits | None
     on_cancel: Literal["cancel_children", "leave_children"] | None
 
 
