@@ -1,8 +1,8 @@
 """How long a request waits for PostgreSQL, and when it is refused before it waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -18,27 +18,22 @@ class Clock:
         return self.now
 
 
-@asynccontextmanager
-async def used_up(one: Patience) -> AsyncIterator[None]:
-    with pytest.raises(LedgerUnavailable):
-        async with one.wait():
-            yield
-            await asyncio.sleep(60)
+async def wait(one: Patience, seconds: float = 60) -> None:
+    async with one.wait():
+        await asyncio.sleep(seconds)
 
 
-def run(test: Callable[[], object]) -> None:
-    asyncio.run(test())  # type: ignore[arg-type]
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
 
 
 def test_all_waits_of_a_request_share_its_time() -> None:
     async def request() -> None:
         one = Patience(0.2)
-        async with one.wait():
-            await asyncio.sleep(0.15)
-        async with used_up(one):
-            pass
-        async with used_up(one):  # nothing is left: no time for a third wait
-            pass
+        await wait(one, 0.15)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable):
+                await wait(one)
 
     run(request)
 
@@ -46,11 +41,9 @@ def test_all_waits_of_a_request_share_its_time() -> None:
 def test_time_beside_the_waits_does_not_count() -> None:
     async def request() -> None:
         one = Patience(0.2)
-        async with one.wait():
-            pass
+        await wait(one, 0)
         await asyncio.sleep(0.3)
-        async with one.wait():
-            await asyncio.sleep(0.01)
+        await wait(one, 0.01)
 
     run(request)
 
