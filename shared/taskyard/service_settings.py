@@ -48,7 +48,8 @@ class DatabaseSettings(KitSettings):
         default=30.0,
         ge=0.001,
         le=DAY_SECONDS,
-        description="PostgreSQL ends a statement of a service after so long. Has no effect behind pgbouncer.",
+        description="PostgreSQL ends a statement of a service after so long; one of the API after 10 s at the latest."
+        " Has no effect behind pgbouncer.",
     )
 
     @field_validator("database_url", "task_database_url", "listen_url")

@@ -53,6 +53,10 @@ class Yard:
         # What the API could not publish, because Redis was away a moment ago, the relay does ten seconds later.
         wait_for(lambda: self.fleet.query(query, ids=ids)[0].n == 0, 30, "all to be published")
 
+    def reasons(self, task_id: str) -> list[str]:
+        """Why it is where it is, as codes."""
+        return [reason["code"] for reason in self.fleet.http.get(f"/tasks/{task_id}/explain").json()["reasons"]]
+
     def all_done_once(self, seconds: float = 60) -> None:
         done = self.fleet.wait_final(self.ids, seconds)
         assert done == {"succeeded": len(self.ids)}
@@ -129,6 +133,7 @@ def test_redis_is_full(yard: Yard) -> None:
             # What was claimed ahead of its turn and given back waits with those for room.
             wait_for(lambda: yard.fleet.states(waiting)["succeeded"] > len(waiting) / 2, 20, "work to go on")
             assert yard.fleet.states(late) == {"queued": len(late)}
+            wait_for(lambda: "unpublished" in yard.reasons(late[0]), 40, "the explanation to say why they wait")
         finally:
             client.config_set("maxmemory", "512mb")
     yard.all_done_once()
