@@ -54,7 +54,7 @@ class Names:
 
     @property
     def control(self) -> str:
-        """The channel of commands to workers: pause, resume, cancel."""
+        """The channel of hints to workers: tasks were cancelled, or something is asked of a worker."""
         return f"{self.namespace}:control"
 
     def models(self, provider: str) -> str:

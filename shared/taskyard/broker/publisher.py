@@ -40,18 +40,20 @@ class Publisher:
         *,
         wake_scheduler: bool = False,
         cancels: Sequence[UUID] = (),
+        workers: Sequence[UUID] = (),
     ) -> int:
         """Announces the tasks and publishes the changes; returns how many messages were sent. Idempotent.
 
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
-        `cancels`: running tasks whose workers should look for a cancellation request now.
+        `cancels`: running tasks whose workers should look for a cancellation request now. `workers`: those that should
+        look what is asked of them.
 
         Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
             by_queue[publication.queue].append(publication)
-        if not (by_queue or changes or wake_scheduler or cancels):
+        if not (by_queue or changes or wake_scheduler or cancels or workers):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=True)
@@ -71,6 +73,8 @@ class Publisher:
             pipe.publish(self.names.events, encode_changes(changes))
         if cancels:
             pipe.publish(self.names.control, orjson.dumps({"cancel": list(cancels)}))
+        if workers:
+            pipe.publish(self.names.control, orjson.dumps({"workers": list(workers)}))
         if wake_scheduler:
             pipe.lpush(self.names.wake_scheduler, "1")
             pipe.ltrim(self.names.wake_scheduler, 0, 0)

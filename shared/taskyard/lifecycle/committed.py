@@ -28,7 +28,8 @@ _REQUEST_CANCEL, _RELEASE = str(Event.REQUEST_CANCEL), str(Event.RELEASE)
 class Committed(Generic[A]):
     """`answer` is for the verb's caller, the rest is announced: `changes` to live events, `publications` (covered by
     the outbox rows `outbox_ids`) to the workers, `cancels` (running tasks that are asked to end) to their supervisors.
-    `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
+    `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks. `workers`: something is asked of
+    these supervisors.
     """
 
     answer: A
@@ -37,10 +38,12 @@ class Committed(Generic[A]):
     outbox_ids: list[int] = field(default_factory=list)
     cancels: list[UUID] = field(default_factory=list)
     wakes_scheduler: bool = False
+    workers: list[UUID] = field(default_factory=list)
 
     @property
     def is_silent(self) -> bool:
-        return not (self.changes or self.publications or self.outbox_ids or self.cancels or self.wakes_scheduler)
+        told = self.changes or self.publications or self.outbox_ids or self.cancels or self.workers
+        return not (told or self.wakes_scheduler)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Any], answer: A) -> Committed[A]:
@@ -71,7 +74,15 @@ class Committed(Generic[A]):
 
     def answering(self, answer: B) -> Committed[B]:
         """The same, with another answer."""
-        return Committed(answer, self.changes, self.publications, self.outbox_ids, self.cancels, self.wakes_scheduler)
+        return Committed(
+            answer,
+            self.changes,
+            self.publications,
+            self.outbox_ids,
+            self.cancels,
+            self.wakes_scheduler,
+            self.workers,
+        )
 
 
 def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
@@ -82,6 +93,7 @@ def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
         done.publications += part.publications
         done.outbox_ids += part.outbox_ids
         done.cancels += part.cancels
+        done.workers += part.workers
         done.wakes_scheduler = done.wakes_scheduler or part.wakes_scheduler
     return done
 

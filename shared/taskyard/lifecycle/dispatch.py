@@ -130,7 +130,7 @@ class Dispatcher:
         for since, committed in batch:
             if self._kept_size + len(committed.publications) > _MAX_KEPT or len(self._kept) >= _MAX_WAITING:
                 return
-            if committed.publications or committed.wakes_scheduler or committed.cancels:
+            if committed.publications or committed.wakes_scheduler or committed.cancels or committed.workers:
                 self._kept.append((since, replace(committed, changes=[])))
                 self._kept_size += len(committed.publications)
 
@@ -201,4 +201,10 @@ class Immediate:
 
 def _announce(publisher: Publisher, done: Committed[Any]) -> None:
     """Raises BrokerUnavailable."""
-    publisher.publish(done.publications, done.changes, wake_scheduler=done.wakes_scheduler, cancels=done.cancels)
+    publisher.publish(
+        done.publications,
+        done.changes,
+        wake_scheduler=done.wakes_scheduler,
+        cancels=done.cancels,
+        workers=done.workers,
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 import redis
@@ -23,15 +24,29 @@ log = structlog.stdlib.get_logger(__name__)
 _WAIT_SECONDS = 2.0
 
 
+class Identity(Protocol):
+    """What counts of the `Registration`."""
+
+    @property
+    def worker_id(self) -> UUID: ...
+
+
 class Listener:
     """Follows the control channel in a thread of its own. `concerns` tells whether a child has one of these tasks;
     `look` has the ledger asked."""
 
     def __init__(
-        self, url: str, names: Names, *, concerns: Callable[[Collection[str]], bool], look: Callable[[], None]
+        self,
+        url: str,
+        names: Names,
+        worker: Identity,
+        *,
+        concerns: Callable[[Collection[str]], bool],
+        look: Callable[[], None],
     ) -> None:
         self._client = make_redis(url)
         self._channel = names.control
+        self._worker = worker
         self._concerns = concerns
         self._look = look
         self._backoff = Backoff(0.5, 10.0)
@@ -65,5 +80,6 @@ class Listener:
 
     def _handle_hint(self, data: Any) -> None:
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # not a hint of ours
-            if self._concerns(orjson.loads(data)["cancel"]):
+            hint = orjson.loads(data)
+            if str(self._worker.worker_id) in hint.get("workers", ()) or self._concerns(hint.get("cancel", ())):
                 self._look()
