@@ -246,6 +246,19 @@ class WorkerShown(Shown):
     last_beat_at: datetime
     lost_at: datetime | None
     stopped_at: datetime | None
+    drain_asked_at: datetime | None
+    restart_asked_at: datetime | None = Field(description="Until all of its processes are replaced.")
+    processes_asked: str | None = Field(description="Until the worker has taken it over as `processes`.")
+
+
+class ToldWorker(Shown):
+    """A worker as it is shown to a key without the scope `read`."""
+
+    id: UUID
+    state: str
+    drain_asked_at: datetime | None
+    restart_asked_at: datetime | None
+    processes_asked: str | None
 
 
 class WorkerPage(Page[WorkerShown]):

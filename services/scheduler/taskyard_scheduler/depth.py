@@ -56,7 +56,9 @@ RETURNING queue, state, tasks, oldest_at
 
 _WORKERS = sa.text("""
 SELECT q.queue, count(*) AS workers FROM worker w CROSS JOIN unnest(w.queues) AS q(queue)
-WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) GROUP BY q.queue
+WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.drain_asked_at IS NULL
+    AND w.beat_at > now() - CAST(:lease AS interval)
+GROUP BY q.queue
 """)
 
 # Of each queue and type so many at most; a walk from pair to pair, and index ix_task_dead_letter only.

@@ -38,7 +38,8 @@ FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
 _QUEUES = """
 SELECT q.name AS queue,
     (SELECT count(*) FROM worker w
-        WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL) AS workers,
+        WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL
+            AND w.drain_asked_at IS NULL) AS workers,
     (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL
         LIMIT 100000) t) AS queued,
     (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
