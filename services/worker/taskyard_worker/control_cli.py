@@ -144,8 +144,7 @@ class _Wish:
 def _ask(
     wish: _Wish, name: str | None, everyone: bool, wait_seconds: float | None, as_json: bool, log_level: str | None
 ) -> None:
-    """Exits with 1 where no worker was asked, or where not all have done it (`wait_seconds` None: where not all could be
-    asked)."""
+    """Exits with 1 where not all could be asked, or have not done it within `wait_seconds` (None: it does not wait)."""
     from taskyard.broker.names import Names
     from taskyard.broker.publisher import make_publisher
     from taskyard.lifecycle.committed import commit
@@ -161,19 +160,22 @@ def _ask(
     with command_engine(PROGRAM, settings) as engine:
         ids = ledger.run(engine, partial(_living, name=name, lease=lease))
         if not ids:
-            fail(
-                PROGRAM, "no worker lives." if name is None else f"no living worker has the name or id {name}.", FAILED
-            )
+            called = "" if name is None else f" of the name or id {name}"
+            fail(PROGRAM, f"there is no living worker{called}.", FAILED)
         verb = partial(wish.verb, ids=ids, by=actor_here(), lease=lease)
         # Where Redis is away, the workers learn of it with their next heartbeats.
         asked = commit(partial(ledger.run_transaction, engine), verb, Immediate(engine, publisher))
         look = partial(ledger.run, engine, partial(_look, ids=ids, lease=lease))
         rows = _wait(wish, look, wait_seconds) if asked and wait_seconds is not None else look()
     print_rows(_COLUMNS, rows, as_json)
-    if unasked := [row["worker"] for row in rows if row["id"] not in asked]:
-        fail(PROGRAM, f"not asked, because they drain or have ended: {', '.join(unasked)}.", FAILED)
-    if wait_seconds is not None and (undone := [row["worker"] for row in rows if not wish.is_done(row)]):
-        fail(PROGRAM, f"not done: {', '.join(undone)}.", FAILED)
+    if unasked := [row for row in rows if row["id"] not in asked]:
+        fail(PROGRAM, f"not asked, because it drains or has ended: {_named(unasked)}.", FAILED)
+    if wait_seconds is not None and (undone := [row for row in rows if not wish.is_done(row)]):
+        fail(PROGRAM, f"not done: {_named(undone)}.", FAILED)
+
+
+def _named(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{row['worker']} ({row['state']})" for row in rows)
 
 
 def _wait(wish: _Wish, look: Callable[[], list[Row]], seconds: float) -> list[Row]:
