@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema, model_validator
@@ -75,26 +77,26 @@ class ThumbnailBody(Body):
     height: Annotated[int, Field(ge=1, le=4096), NUMBER]
 
 
+_PROCESSES = "^[1-9][0-9]?(:[1-9][0-9]?)?$"
+
+
 def _processes(value: Any) -> ProcessRange:
-    try:
-        return ProcessRange.parse(str(value))
-    except ValueError:
-        raise ValueError(message("Must be a number from 1 to {most}, or MIN:MAX such as 2:8.", most=MOST)) from None
+    text = str(value)
+    if re.fullmatch(_PROCESSES, text):
+        with suppress(ValueError):
+            return ProcessRange.parse(text)
+    raise ValueError(message("Must be a number from 1 to {most}, or MIN:MAX such as 2:8.", most=MOST))
+
+
+_PROCESSES_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"type": "string", "pattern": _PROCESSES}]
+}
 
 
 class WorkerPoolBody(Body):
-    processes: Annotated[
-        ProcessRange,
-        PlainValidator(_processes),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "integer", "minimum": 1, "maximum": MOST},
-                    {"type": "string", "pattern": "^[0-9]{1,2}(:[0-9]{1,2})?$"},
-                ]
-            }
-        ),
-    ] = Field(description="A number, or `MIN:MAX` for as many as have work.", examples=["2:8"])
+    processes: Annotated[ProcessRange, PlainValidator(_processes), WithJsonSchema(_PROCESSES_SCHEMA)] = Field(
+        description="A number, or `MIN:MAX` for as many as have work.", examples=["2:8"]
+    )
 
 
 class ControlPoint(Body):

@@ -18,7 +18,7 @@ from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
 from taskyard.store import fleet
 from taskyard.store.audit import Actor
 
-from .. import answers, models, views
+from .. import models, views, worker_answers
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..idempotency import key_of, once_with_the_change
@@ -32,8 +32,8 @@ from .fleet import workers_shown
 _ASKED = {
     202: Answer(
         description="Asked: the worker learns of it within a second, and at its next heartbeat where Redis is away.",
-        model=answers.WorkerShown,
-        without_read=answers.ToldWorker,
+        model=worker_answers.WorkerShown,
+        without_read=worker_answers.ToldWorker,
     )
 }
 
@@ -67,7 +67,7 @@ class Control:
             if not done.answer:
                 state = shown["state"]
                 raise Conflict(message("A worker that is {state} cannot do this.", state=state), state=state)
-            told = views.told(caller, shown, answers.ToldWorker)
+            told = views.told(caller, shown, worker_answers.ToldWorker)
             return done.answering(StoredAnswer(202, {}, views.encode(told)))
 
         await once_with_the_change(self._ledger, key, resp, work)
