@@ -108,6 +108,16 @@ def test_a_pool_grows_and_shrinks_under_load_and_no_task_has_a_second_attempt(wo
     assert each_ran_once(workers, ids)
 
 
+def test_a_worker_learns_of_it_long_before_its_next_heartbeat(workers: LedgerFleet) -> None:
+    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "30", "TASKYARD_WORKER_LEASE_SECONDS": "120"}
+    worker = workers.fleet.start_worker("--name", "w", threads=1)
+    for processes in (2, 1, 3):
+        asked(workers, "pool", "w", str(processes))
+        wait_for(lambda wanted=processes: len(children(worker.pid)) == wanted, 10, f"{processes} children")  # type: ignore[misc]
+    asked(workers, "drain", "w")
+    assert worker.wait(10) == 0
+
+
 def test_what_is_asked_while_redis_is_away_is_done_at_the_next_heartbeat(workers: LedgerFleet) -> None:
     worker = workers.fleet.start_worker("--name", "w", threads=1)
     nowhere = {**workers.fleet.environment, "TASKYARD_REDIS_URL": "redis://127.0.0.1:1/0"}
