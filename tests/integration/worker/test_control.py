@@ -130,15 +130,19 @@ def test_what_is_asked_while_redis_is_away_is_done_at_the_next_heartbeat(workers
     assert worker.wait(20) == 0
 
 
-def test_a_command_for_a_worker_that_is_not_there_ends_with_1_and_one_that_says_nothing_with_2(
+def test_a_command_that_cannot_be_done_ends_with_1_and_one_that_says_too_little_with_2(
     workers: LedgerFleet,
 ) -> None:
+    busy = workers.fleet.start_worker("--name", "busy", threads=1)
+    workers.put("tests.effect", seconds=120.0)
+    wait_for(lambda: begun(workers), 20, "it to begin")
     gone = workers.fleet.start_worker("--name", "gone")
     gone.terminate()
     gone.wait(20)
     for arguments, code, said in (
         (["drain", "gone"], 1, "there is no living worker of the name or id gone"),
-        (["restart", "--all"], 1, "there is no living worker"),
+        (["drain", "busy", "--wait", "--seconds", "1"], 1, "not done: busy (draining)"),
+        (["restart", "--all"], 1, "not asked, because it drains or has ended: busy (draining)"),
         (["restart"], 2, "say which"),
         (["drain", "gone", "--all"], 2, "say which"),
         (["pool", "gone"], 2, "say how many"),
@@ -146,3 +150,7 @@ def test_a_command_for_a_worker_that_is_not_there_ends_with_1_and_one_that_says_
     ):
         ended = command(workers, *arguments)
         assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
+    for _ in range(2):  # at the second one it does not wait for its task
+        busy.terminate()
+        time.sleep(0.5)
+    assert busy.wait(20) == 0
