@@ -202,30 +202,6 @@ class TaskTimeline(Page[TaskEvent]):
     pass
 
 
-class WorkerShown(Shown):
-    id: UUID
-    name: str
-    host: str
-    pid: int
-    version: str
-    queues: list[str]
-    processes: int
-    threads: int
-    state: str
-    running_tasks: int
-    running: list[UUID]
-    memory_bytes: int | None
-    children: list[dict[str, Any]]
-    started_at: datetime
-    last_beat_at: datetime
-    lost_at: datetime | None
-    stopped_at: datetime | None
-
-
-class WorkerPage(Page[WorkerShown]):
-    pass
-
-
 class TreeItem(Shown):
     item_id: UUID
     name: str

@@ -37,6 +37,7 @@ from .resources import (
     tree_items,
     users,
     webhook_endpoints,
+    worker_control,
     workflow_events,
     workflows,
 )
@@ -104,6 +105,9 @@ ROUTES: dict[str, type] = {
     "/api/v1/load": load.Load,
     "/api/v1/workers": fleet.Workers,
     "/api/v1/workers/{worker_id}": fleet.OneWorker,
+    "/api/v1/workers/{worker_id}/drain": worker_control.Drain,
+    "/api/v1/workers/{worker_id}/restart": worker_control.Restart,
+    "/api/v1/workers/{worker_id}/pool": worker_control.Pool,
     "/api/v1/tree-items": tree_items.TreeItems,
     "/api/v1/tree-items/{item_id}": tree_items.OneTreeItem,
     "/api/v1/tree-items/{item_id}/content": tree_items.Content,

@@ -67,6 +67,7 @@ from .resources import (
     tree_items,
     users,
     webhook_endpoints,
+    worker_control,
     workflow_events,
     workflows,
 )
@@ -233,6 +234,7 @@ def resources_of(
     loads = load.Loads(ledger, known_queues, lease=settings.worker_lease)
     runs = selection_runs.Runs(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
+    control = worker_control.Control(ledger, lease=settings.worker_lease)
     return [
         tasks.Tasks(bodies, intake, ledger, shown, translations),
         tasks.TaskBatch(bodies, intake),
@@ -258,6 +260,9 @@ def resources_of(
         load.Load(loads),
         workers,
         fleet.OneWorker(workers),
+        worker_control.Drain(bodies, control),
+        worker_control.Restart(bodies, control),
+        worker_control.Pool(bodies, control),
         tree_items.TreeItems(files),
         tree_items.OneTreeItem(files),
         tree_items.Content(files),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
 from taskyard.admission.bodies import (
     MAX_TASKS,
@@ -22,6 +24,7 @@ from taskyard.admission.bodies import (
     Whole,
 )
 from taskyard.domain.messages import message
+from taskyard.domain.processes import MOST, ProcessRange
 from taskyard.domain.tasks import State
 from taskyard.store.audit import Action
 
@@ -72,6 +75,28 @@ class WebhookEndpointBody(Body):
 class ThumbnailBody(Body):
     width: Annotated[int, Field(ge=1, le=4096), NUMBER]
     height: Annotated[int, Field(ge=1, le=4096), NUMBER]
+
+
+_PROCESSES = "^[1-9][0-9]?(:[1-9][0-9]?)?$"
+
+
+def _processes(value: Any) -> ProcessRange:
+    text = str(value)
+    if re.fullmatch(_PROCESSES, text):
+        with suppress(ValueError):
+            return ProcessRange.parse(text)
+    raise ValueError(message("Must be a number from 1 to {most}, or MIN:MAX such as 2:8.", most=MOST))
+
+
+_PROCESSES_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"type": "string", "pattern": _PROCESSES}]
+}
+
+
+class WorkerPoolBody(Body):
+    processes: Annotated[ProcessRange, PlainValidator(_processes), WithJsonSchema(_PROCESSES_SCHEMA)] = Field(
+        description="A number, or `MIN:MAX` for as many as have work.", examples=["2:8"]
+    )
 
 
 class ControlPoint(Body):

@@ -63,7 +63,9 @@ RETURNING queue, state, tasks, oldest_at
 
 _WORKERS = sa.text("""
 SELECT q.queue, count(*) AS workers FROM worker w CROSS JOIN unnest(w.queues) AS q(queue)
-WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) GROUP BY q.queue
+WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.drain_asked_at IS NULL
+    AND w.beat_at > now() - CAST(:lease AS interval)
+GROUP BY q.queue
 """)
 
 _PAUSED = sa.text("SELECT name FROM queue WHERE paused_at IS NOT NULL")

@@ -28,6 +28,7 @@ from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.settings import Settings
 from taskyard.storage.chosen import missing_in_production, temp_dir_overlaps
 
+from .control_cli import drain, pool, restart
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
 from .status_cli import status
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 app = typer_app(PROGRAM, "Runs tasks: a supervisor and its child processes.")
 app.add_typer(inspect_app, name="inspect")
 app.command()(status)
+for command in (drain, restart, pool):
+    app.command()(command)
 
 Queues = Annotated[
     str | None,

@@ -44,6 +44,8 @@ class Plan:
     worker: str
     index: int
     queues: list[str]
+    processes: int
+    """How many children may share the memory of the worker."""
     threads: int
     overrides: dict[str, Any]
     fetcher_id: str

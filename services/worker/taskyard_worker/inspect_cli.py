@@ -26,7 +26,8 @@ WHERE w.lost_at IS NULL AND w.stopped_at IS NULL
 ORDER BY w.name, w.id, n.name
 """
 _STATS = """
-SELECT name AS worker, state, processes, threads,
+SELECT name AS worker, processes, threads,
+    CASE WHEN state = 'running' AND drain_asked_at IS NOT NULL THEN 'draining' ELSE state END AS state,
     CAST(round(CAST(coalesce(memory_bytes, 0) AS double precision) / 1048576) AS bigint) AS memory_mb,
     (SELECT CAST(coalesce(sum(CAST(c ->> 'runs' AS bigint)), 0) AS bigint)
         FROM jsonb_array_elements(children) c) AS runs,
@@ -38,7 +39,8 @@ FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
 _QUEUES = """
 SELECT q.name AS queue,
     (SELECT count(*) FROM worker w
-        WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL) AS workers,
+        WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL
+            AND w.drain_asked_at IS NULL) AS workers,
     (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL
         LIMIT 100000) t) AS queued,
     (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL

@@ -88,8 +88,9 @@ def _stats(row: Mapping[Any, Any], now: datetime, running: int) -> dict[str, Any
     # The leader notes a loss; until it does, and where none leads, an overdue beat tells it.
     state = row["state"] if row["is_alive"] else "lost"
     told = ("id", "host", "pid", "version", "queues", "processes", "threads", "memory_bytes", "children", "started_at")
+    asked = ("drain_asked_at", "restart_asked_at", "processes_asked")
     return {
-        **{name: row[name] for name in told},
+        **{name: row[name] for name in (*told, *asked)},
         "state": state,
         "is_alive": row["is_alive"],
         "slots": row["processes"] * row["threads"],

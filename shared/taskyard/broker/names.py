@@ -54,7 +54,7 @@ class Names:
 
     @property
     def control(self) -> str:
-        """The channel of hints to workers: `cancel` (task ids), `resume` (queues)."""
+        """The channel of hints to workers: `cancel`, `resume`, `workers` (`Publisher.publish`)."""
         return f"{self.namespace}:control"
 
     def models(self, provider: str) -> str:

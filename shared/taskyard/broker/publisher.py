@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from .names import Names
 
 # Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
+NO_HINTS: Mapping[str, Sequence[UUID | str]] = {}
 
 
 class Publisher:
@@ -39,21 +40,22 @@ class Publisher:
         changes: Sequence[Change] = (),
         *,
         wake_scheduler: bool = False,
-        cancels: Sequence[UUID] = (),
-        resumed: Sequence[str] = (),
+        hints: Mapping[str, Sequence[UUID | str]] = NO_HINTS,
     ) -> int:
         """Announces the tasks and publishes the changes; returns how many messages were sent. Idempotent.
 
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
-        `cancels`: running tasks whose workers should look for a cancellation request now.
-        `resumed`: queues that are no longer paused; workers fetch from them again at once.
+        `hints` to workers, by their names: `cancel`, running tasks for which a cancellation request is to be looked
+        for now; `resume`, queues that are no longer paused and are to be fetched from again; `workers`, those that
+        should look what is asked of them.
 
         Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
             by_queue[publication.queue].append(publication)
-        if not (by_queue or changes or wake_scheduler or cancels or resumed):
+        told = {name: list(ids) for name, ids in hints.items() if ids}
+        if not (by_queue or changes or wake_scheduler or told):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=True)
@@ -71,10 +73,8 @@ class Publisher:
             pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
         if changes:
             pipe.publish(self.names.events, encode_changes(changes))
-        if cancels:
-            pipe.publish(self.names.control, orjson.dumps({"cancel": list(cancels)}))
-        if resumed:
-            pipe.publish(self.names.control, orjson.dumps({"resume": list(resumed)}))
+        for name, ids in told.items():
+            pipe.publish(self.names.control, orjson.dumps({name: ids}))
         if wake_scheduler:
             pipe.lpush(self.names.wake_scheduler, "1")
             pipe.ltrim(self.names.wake_scheduler, 0, 0)

@@ -130,8 +130,8 @@ class Dispatcher:
         for since, committed in batch:
             if self._kept_size + len(committed.publications) > _MAX_KEPT or len(self._kept) >= _MAX_WAITING:
                 return
-            if committed.publications or committed.wakes_scheduler or committed.cancels or committed.resumed:
-                self._kept.append((since, replace(committed, changes=[])))
+            if not (kept := replace(committed, changes=[])).is_silent:
+                self._kept.append((since, kept))
                 self._kept_size += len(committed.publications)
 
     @property
@@ -205,6 +205,5 @@ def _announce(publisher: Publisher, done: Committed[Any]) -> None:
         done.publications,
         done.changes,
         wake_scheduler=done.wakes_scheduler,
-        cancels=done.cancels,
-        resumed=done.resumed,
+        hints={"cancel": done.cancels, "resume": done.resumed, "workers": done.workers},
     )

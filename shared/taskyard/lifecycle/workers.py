@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.dialects.postgresql import insert
 
+from ..domain.processes import ProcessRange
 from ..store.tables.fleet import queue, worker
 from .batch import encode
 
@@ -32,13 +34,26 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """What a supervisor says of itself at each beat; `begun` are the tasks that run now."""
+    """What a supervisor says of itself at each beat; `begun` are the tasks that run now, `processes` is the most that
+    it may start. `processes_set` and `restarted_at` are what was asked of it and is done."""
 
     worker_id: UUID
     state: str = "running"
     memory_bytes: int | None = None
     children: Sequence[dict[str, Any]] = field(default_factory=list)
     begun: Sequence[UUID] = ()
+    processes: int | None = None
+    processes_set: str | None = None
+    restarted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a worker and not done yet (`control`). `restart_at`: the time at which it was asked."""
+
+    drain: bool = False
+    restart_at: datetime | None = None
+    processes: ProcessRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +73,38 @@ def register(conn: Connection, info: WorkerInfo) -> None:
 
 _BEAT = sa.text("""
 UPDATE worker SET beat_at = now(), state = :state, memory_bytes = :memory_bytes,
-    children = CAST(:children AS jsonb), begun = :begun
+    children = CAST(:children AS jsonb), begun = :begun,
+    processes = coalesce(CAST(:processes AS integer), processes),
+    processes_asked = nullif(processes_asked, CAST(:processes_set AS text)),
+    restart_asked_at = nullif(restart_asked_at, CAST(:restarted_at AS timestamptz))
 WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL
+RETURNING drain_asked_at, restart_asked_at, processes_asked
 """)
 
 
-def beat(conn: Connection, beat: Beat) -> bool:
-    """False where the worker was given up (or never known): it must end its children and register anew."""
+def beat(conn: Connection, beat: Beat) -> Asked | None:
+    """What is asked of the worker. None where it was given up (or never known): it must end its children and register
+    anew."""
     values = {**asdict(beat), "children": encode(beat.children), "begun": list(beat.begun)}
-    return conn.execute(_BEAT, values).rowcount == 1
+    return _asked(conn.execute(_BEAT, values).first())
+
+
+_ASKED = sa.text("""
+SELECT drain_asked_at, restart_asked_at, processes_asked FROM worker
+WHERE id = :id AND lost_at IS NULL AND stopped_at IS NULL
+""")
+
+
+def asked(conn: Connection, worker_id: UUID) -> Asked | None:
+    """The same between two beats."""
+    return _asked(conn.execute(_ASKED, {"id": worker_id}).first())
+
+
+def _asked(row: Row[Any] | None) -> Asked | None:
+    if row is None:
+        return None
+    processes = ProcessRange.parse(row.processes_asked) if row.processes_asked else None
+    return Asked(row.drain_asked_at is not None, row.restart_asked_at, processes)
 
 
 def retire(conn: Connection, worker_id: UUID) -> None:

@@ -59,6 +59,9 @@ class Action(StrEnum):
     ROLE_REVOKE = "role.revoke"
     WORKFLOW_CANCEL = "workflow.cancel"
     WORKFLOW_RETRY = "workflow.retry"
+    WORKER_DRAIN = "worker.drain"
+    WORKER_RESTART = "worker.restart"
+    WORKER_RESIZE = "worker.pool"
 
 
 @dataclass(frozen=True, slots=True)

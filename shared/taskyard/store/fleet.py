@@ -18,7 +18,7 @@ SELECT q.name, q.paused_at, q.concurrent, q.per_second,
     coalesce(d.depth, '{}') AS depth, d.oldest_at, d.taken_at,
     coalesce(m.finished, 0) AS finished, coalesce(m.failed, 0) AS failed,
     (SELECT count(*) FROM worker w WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL
-        AND w.beat_at > now() - CAST(:lease AS interval)) AS workers
+        AND w.drain_asked_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)) AS workers
 FROM queue q
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(state, tasks) AS depth, min(oldest_at) FILTER (WHERE state = 'queued') AS oldest_at,
@@ -64,7 +64,8 @@ WITH due AS (
 SELECT CAST(coalesce(sum(waiting), 0) AS int8) AS waiting, CAST(coalesce(sum(running), 0) AS int8) AS running,
     CAST(coalesce(sum(waiting + running), 0) AS int8) AS total,
     (SELECT count(*) FROM worker w WHERE w.queues && CAST(:names AS text[]) AND w.lost_at IS NULL
-        AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)) AS workers,
+        AND w.stopped_at IS NULL AND w.drain_asked_at IS NULL
+        AND w.beat_at > now() - CAST(:lease AS interval)) AS workers,
     now() AS counted_at
 FROM counted
 """)
@@ -83,8 +84,10 @@ def queue_names(conn: Connection) -> set[str]:
 
 # A lost or stopped worker is shown for an hour.
 _WORKERS = sa.text("""
-SELECT w.id, w.name, w.host, w.pid, w.version, w.queues, w.processes, w.threads, w.state, w.memory_bytes, w.children,
+SELECT w.id, w.name, w.host, w.pid, w.version, w.queues, w.processes, w.threads, w.memory_bytes, w.children,
+    CASE WHEN w.state = 'running' AND w.drain_asked_at IS NOT NULL THEN 'draining' ELSE w.state END AS state,
     w.started_at, w.beat_at, w.lost_at, w.stopped_at, w.begun,
+    w.drain_asked_at, w.restart_asked_at, w.processes_asked,
     w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) AS is_alive
 FROM worker w
 WHERE coalesce(w.lost_at, w.stopped_at, now()) > now() - interval '1 hour'

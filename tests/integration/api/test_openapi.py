@@ -17,7 +17,7 @@ from tests.support.selection_specs import register
 ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
 # A schema cannot express which names exist, what a cron expression is, which years a time may have and how old it may
-# be, what a line is, and that a raw upload needs X-Filename where a form does not.
+# be, what a line is, which of two numbers is the larger, and that a raw upload needs X-Filename where a form does not.
 MAY_REFUSE_WHAT_FITS = {
     "/api/v1/analytics",
     "/api/v1/audit",
@@ -35,6 +35,7 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/usage-events",
     "/api/v1/users/{user_id}",
     "/api/v1/webhook-endpoints",
+    "/api/v1/workers/{worker_id}/pool",
     "/api/v1/workflows",
 }
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
-from taskyard_api import answers, ledger_pool, queue_answers, type_answers
+from taskyard_api import answers, ledger_pool, queue_answers, type_answers, worker_answers
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -245,7 +245,7 @@ def test_task_types_queues_and_workers(api: Api) -> None:
     live = {"blocked", "scheduled", "queued", "running", "retrying"}
     assert set(default["depth"]) == live, "what has ended is not counted, so nothing is said of it"
     workers = api.http.get("/api/v1/workers")
-    answers.WorkerPage.model_validate_json(workers.content)
+    worker_answers.WorkerPage.model_validate_json(workers.content)
     found = api.http.get(f"/api/v1/workers/{worker.id}").json()
     assert (found["state"], found["running"]) == ("running", [task])
     with api.engine.connect() as conn:

@@ -132,6 +132,8 @@ class Stock:
             {"json": USER},
             {"json": {**USER, "email": MARKER, "webhook_endpoint_id": MARKER}},
             {"json": {"user_id": 7}},
+            {"json": {"processes": "2:8"}},
+            {"json": {"processes": MARKER}},
             {"json": {**SCHEDULE, "name": f"{MARKER}-{uuid4()}"}},
             {"json": {**SCHEDULE, "trigger": {"cron": MARKER, "timezone": MARKER}}},
             {"json": {"kind": "run_select", "selection_params": MARKER, "tags": [MARKER]}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import statistics
@@ -19,6 +20,7 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
+from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import publish, submit
@@ -116,6 +118,28 @@ def test_changes_and_wake_ups_need_no_publication(
         heard = listener.get_message(timeout=2)
     assert heard is not None
     assert client.llen(names.wake_scheduler) == 1
+
+
+def test_a_hint_to_workers_is_sent_once_redis_answers_again(
+    engine: Engine, client: redis.Redis, names: Names, publisher: Publisher
+) -> None:
+    class AwayOnce(Publisher):
+        left = 1
+
+        def publish(self, *given: Any, **named: Any) -> int:
+            if self.left:
+                self.left -= 1
+                raise BrokerUnavailable("away")
+            return super().publish(*given, **named)
+
+    worker = new_id()
+    away = AwayOnce(publisher.client, names)
+    with client.pubsub(ignore_subscribe_messages=True) as listener, dispatching(engine, away) as dispatcher:  # type: ignore[no-untyped-call]
+        listener.subscribe(names.control)
+        listener.get_message(timeout=2)
+        dispatcher.dispatch(Committed(None, workers=[worker]))
+        heard = wait_for(lambda: listener.get_message(timeout=1), 10)
+    assert json.loads(heard["data"]) == {"workers": [str(worker)]}
 
 
 def test_stopping_publishes_what_waits_and_deletes_its_rows(

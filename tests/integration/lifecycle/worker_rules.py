@@ -292,7 +292,8 @@ class WorkerRules(Machine):
         worker = child.worker
         mine = [h for h in self.holds if h.worker is worker]
         begun = frozenset(h.task.id for h in mine if h.has_begun)
-        lives = workers.beat(self.conn, workers.Beat(worker_id=worker.id, begun=sorted(begun)))
+        asked = workers.beat(self.conn, workers.Beat(worker_id=worker.id, begun=sorted(begun)))
+        lives = asked is not None
         assert lives == (not worker.is_over)
         if not lives:
             return

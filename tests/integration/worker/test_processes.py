@@ -19,6 +19,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from taskyard_worker.supervisor.autoscale import SHRINK_SECONDS
 from tests.integration.worker.processes import LedgerFleet, lines
 from tests.support.effects import effects
 from tests.support.fleet import children, free_port, wait_for
@@ -195,6 +196,24 @@ def test_a_worker_with_a_range_of_processes_starts_more_while_no_thread_is_free(
     workers.wait(ids, 60)
     ran_in = {row.worker for row in workers.harness.query("SELECT worker FROM task_attempt")}
     assert len(ran_in) == 3, "each of them has work"
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_range_of_processes_has_fewer_once_fewer_would_do_and_ends_no_task(
+    workers: LedgerFleet,
+) -> None:
+    worker = workers.fleet.start_worker(processes="1:2", threads=4)
+    longest = 2.5 * SHRINK_SECONDS
+    # The first child is full, so that the last task begins in a second one; later, one child would do for both.
+    ids = [workers.put("tests.effect", seconds=seconds)[0] for seconds in (longest, 15.0, 15.0, 15.0, longest)]
+    wait_for(lambda: len(effects(workers.fleet.effects)) == 5, 30, "all to begin")
+    wait_for(lambda: lines(workers.fleet.logs(), '"child_retiring"'), 2 * SHRINK_SECONDS + 15, "one to retire")
+    assert workers.harness.states([ids[0], ids[4]]) == ["running"] * 2, "it has work"
+    assert workers.wait(ids, 120) == ["succeeded"] * 5
+    wait_for(lambda: len(children(worker.pid)) == 1, 20, "one child")
+    rows = workers.harness.query("SELECT attempt, worker FROM task")
+    assert {row.attempt for row in rows} == {1}
+    assert len({row.worker for row in rows}) == 2
 
 
 def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_name(workers: LedgerFleet) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection
 
+from taskyard.domain.processes import ProcessRange
 from taskyard.domain.tasks import Cancelled, Change
+from taskyard.lifecycle import control
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
-from taskyard.lifecycle.workers import Beat
+from taskyard.lifecycle.workers import Asked, Beat
 from taskyard.settings import Settings
 from taskyard.store import fleet, ledger
+from taskyard.store.audit import Actor
 from taskyard.telemetry.metrics import Metrics
 from taskyard_dev.postgres import Postgres
 from taskyard_worker.supervisor import claims as claims_module
@@ -38,6 +42,8 @@ class RecorderHarness:
     """A recorder whose children are made up, and what it asks for and counts."""
 
     is_stopping = False
+    bounds = ProcessRange(2, 2)
+    restarted_at: datetime | None = None
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
@@ -45,6 +51,7 @@ class RecorderHarness:
         self.attempt = 1
         self.cancelled: set[tuple[UUID, UUID]] = set()
         self.wanted_apart = 0
+        self.asked: list[Asked] = []
         self.forced_ends: list[tuple[ForcedEnd, list[Change]]] = []
         self.given_up = threading.Event()
         self.counted: list[tuple[str, int]] = []
@@ -55,7 +62,7 @@ class RecorderHarness:
         self.registration = Registration(harness.engine, settings, queues=QUEUES, announce=lambda: None)
         self.registration.take({NAME: spec_named(NAME)})
         claims = WorkerClaims(
-            harness.engine, self.kept, self, self.registration, self, self, crash_limit=settings.crash_limit
+            harness.engine, self.kept, self, self.registration, self, self, self, crash_limit=settings.crash_limit
         )
         self.recorder = Recorder(
             self.registration,
@@ -83,6 +90,9 @@ class RecorderHarness:
     def cancel(self, keys: Collection[tuple[UUID, UUID]]) -> None:
         self.cancelled.update(keys)
 
+    def ask(self, asked: Asked) -> None:
+        self.asked.append(asked)
+
     def run_apart(self, children: int) -> None:
         self.wanted_apart = children
 
@@ -109,6 +119,10 @@ class RecorderHarness:
     def row(self) -> Any:
         (row,) = self.harness.query("SELECT * FROM worker WHERE id = :id", id=self.registration.worker_id)
         return row
+
+    def have_asked(self, verb: Callable[..., Any]) -> None:
+        ask = partial(verb, ids=[self.registration.worker_id], by=Actor("ops"), lease=timedelta(seconds=20))
+        assert ledger.run_transaction(self.harness.engine, ask).answer
 
     def beats(self, count: int) -> None:
         for _ in range(count):
@@ -140,6 +154,39 @@ def test_each_beat_says_what_runs(recording: RecorderHarness) -> None:
     (held,) = recording.claim(held=1)
     recording.beats(2)
     assert recording.row().begun == [held[0]]
+
+
+def test_a_beat_reads_what_is_asked_of_the_worker_and_tells_what_is_done(recording: RecorderHarness) -> None:
+    asked = partial(control.resize, processes=ProcessRange(3, 5))
+    recording.have_asked(asked)
+    wait_for(lambda: recording.asked, 10, "it to be handed over")
+    assert recording.asked[0] == Asked(processes=ProcessRange(3, 5))
+    recording.bounds = ProcessRange(3, 5)
+    wait_for(lambda: recording.row().processes_asked is None, 10, "it to be told")
+    assert recording.row().processes == 5
+
+
+def test_a_hint_has_it_read_before_the_next_beat(harness: Harness) -> None:
+    recording = RecorderHarness(harness)
+    recording.recorder._beat()
+    recording.have_asked(control.drain)
+    beat_at = recording.row().beat_at
+    recording.recorder._look()
+    assert recording.asked == [Asked(drain=True)]
+    assert recording.row().beat_at == beat_at
+
+
+def test_a_worker_that_was_given_up_is_told_nothing_that_was_asked_of_it(harness: Harness) -> None:
+    recording = RecorderHarness(harness)
+    recording.have_asked(control.drain)
+    harness.query("UPDATE worker SET lost_at = now() RETURNING id")
+    recording.recorder._look()
+    recording.recorder._beat()
+    assert recording.given_up.is_set()
+    recording.recorder.renew()
+    recording.recorder._register()
+    recording.recorder._beat()
+    assert recording.asked == [], "nor under its next identity"
 
 
 def test_beats_go_on_while_what_others_put_off_is_taken_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

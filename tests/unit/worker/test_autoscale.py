@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
+from taskyard.domain.processes import ProcessRange
 from taskyard_worker.supervisor.autoscale import SHRINK_SECONDS, WINDOW_SECONDS, Autoscale
 
 from .making import Clock
@@ -66,3 +67,17 @@ def test_many_async_tasks_in_one_child_ask_for_one_more_and_no_third() -> None:
     worker = Worker(1, 4)
     assert worker.after(WINDOW_SECONDS, [90]) == 2
     assert worker.after(300, [90, 0]) == 2
+
+
+def test_with_other_bounds_it_keeps_what_it_has_within_them_and_measures_anew() -> None:
+    worker = Worker(2, 4, wanted=3)
+    worker.after(WINDOW_SECONDS - 0.25, [4, 4, 4])
+    wanted = []
+    for bounds in ((1, 8), (5, 8), (1, 2), (4, 4)):
+        worker.scale.resize(ProcessRange(*bounds))
+        wanted.append(worker.scale.wanted)
+    assert wanted == [3, 5, 2, 4]
+    assert worker.scale.is_fixed
+    worker.scale.resize(ProcessRange(1, 8))
+    assert worker.after(WINDOW_SECONDS - 0.25, [4] * 4) == 4
+    assert worker.after(0.25, [4] * 4) == 5

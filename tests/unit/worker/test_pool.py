@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from taskyard.domain.processes import ProcessRange
 from taskyard_worker import quarantine
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
@@ -99,6 +101,58 @@ def test_children_that_are_to_be_replaced_are_so_one_after_the_other_and_each_by
     assert replaced == [0, 1, 2, 3]
     assert {child.worn for child in old} == {"reload"}
     assert sum(not child.retiring and not child.quarantine for child in harness.children) == 3
+    harness.turn()
+
+
+def test_a_fixed_pool_that_is_made_smaller_retires_the_idlest_and_one_that_is_made_larger_starts_others() -> None:
+    children = [DeadChild(2), DeadChild(0), DeadChild(1)]
+    harness = Harness(*children, wanted=3, maximum=3)
+    harness.pool.resize(ProcessRange(2, 2))
+    harness.pool.turn(0)
+    assert [child.retiring for child in children] == [False, True, False]
+    harness.pool.resize(ProcessRange(4, 4))
+    harness.turn()
+    assert harness.started() == [False, False]
+    assert [child.retiring for child in children] == [False, True, False], "what retires does not come back"
+
+
+def test_many_that_retire_after_a_reduction_do_not_keep_the_few_that_stay_from_being_replaced() -> None:
+    harness = Harness(*(DeadChild(1) for _ in range(6)), wanted=6, maximum=6)
+    harness.pool.resize(ProcessRange(1, 1))
+    harness.pool.turn(0)
+    [stays] = [child for child in harness.given if not child.retiring]
+    harness.children.remove(stays)  # type: ignore[arg-type]
+    harness.turn()
+    assert len(harness.children) == 6, "five retire, and another one serves"
+    stays.close()
+
+
+def test_a_restart_that_is_asked_for_once_is_done_once_however_often_it_is_read() -> None:
+    old = [DeadChild(0), DeadChild(0)]
+    harness = Harness(*old, wanted=2)
+    first, second = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+    def turn(asked_at: datetime) -> None:
+        harness.pool.restart(asked_at)
+        harness.pool.turn(0)
+        for child in harness.children:
+            if not child.ready:
+                harness.pool.is_ready(child)
+
+    for _ in range(4):
+        assert harness.pool.restarted_at is None, "the old ones have not ended"
+        turn(first)
+    assert all(child.retiring for child in old)
+    for child in old:
+        harness.children.remove(child)  # type: ignore[arg-type]
+        child.close()
+    fresh = [child.pid for child in harness.children]
+    for _ in range(2):
+        turn(first)
+    assert (harness.pool.restarted_at, [child.pid for child in harness.children]) == (first, fresh)
+    turn(second)
+    assert len(harness.children) == 3
+    assert harness.pool.restarted_at == first
     harness.turn()
 
 

@@ -11,6 +11,8 @@ from uuid import uuid4
 import pytest
 import structlog.testing
 
+from taskyard.domain.processes import ProcessRange
+from taskyard.lifecycle.workers import Asked
 from taskyard_worker.supervisor.requests import Requests
 
 
@@ -69,6 +71,22 @@ def test_being_told_to_replace_the_children_is_taken_once(requests: Requests) ->
     for _ in range(2):
         requests.reload()
     assert [requests.take_reload() for _ in range(2)] == [True, False]
+
+
+def test_what_is_asked_of_the_worker_wakes_the_main_thread_and_is_taken_once(requests: Requests) -> None:
+    wanted = [Asked(processes=ProcessRange(1, 2)), Asked(processes=ProcessRange(4, 4))]
+    for asked in wanted:
+        requests.ask(asked)
+    assert is_awake(requests)
+    assert [requests.take_asked() for _ in range(2)] == [wanted, []]
+    assert not requests.is_stopping
+
+
+def test_a_worker_that_is_asked_to_drain_stops_without_a_signal_and_has_nothing_else_to_do(requests: Requests) -> None:
+    for _ in range(2):
+        requests.ask(Asked(drain=True, processes=ProcessRange(1, 2)))
+    assert is_awake(requests)
+    assert (requests.is_stopping, requests.stop_signals, requests.take_asked()) == (True, 0, [])
 
 
 def test_an_ignored_signal_is_told_once(requests: Requests) -> None:

@@ -18,7 +18,7 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.committed import Committed
 from taskyard.store import fleet
 
-from .. import answers, views
+from .. import views, worker_answers
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..change_models import QueueBody
@@ -143,7 +143,7 @@ class Workers:
         summary="Workers, those that stopped within the last hour too",
         scope=Scope.READ,
         query=PageQuery,
-        answers={200: Answer(description="The workers, newest first.", model=answers.WorkerPage)},
+        answers={200: Answer(description="The workers, newest first.", model=worker_answers.WorkerPage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(PageQuery, req)
@@ -159,7 +159,7 @@ class OneWorker:
     @Operation(
         summary="A worker",
         scope=Scope.READ,
-        answers={200: Answer(description="The worker.", model=answers.WorkerShown)},
+        answers={200: Answer(description="The worker.", model=worker_answers.WorkerShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, worker_id: str) -> None:
@@ -197,4 +197,4 @@ def _worker(row: Mapping[Any, Any], seen: set[UUID], caller: Caller) -> dict[str
         "running": running,
         "last_beat_at": row["beat_at"],
     }
-    return {name: shown[name] if name in shown else row[name] for name in answers.WorkerShown.model_fields}
+    return {name: shown[name] if name in shown else row[name] for name in worker_answers.WorkerShown.model_fields}

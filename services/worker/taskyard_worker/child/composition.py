@@ -119,7 +119,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable, ex
             tracer=exports.tracer,
         ),
         database,
-        allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
+        allowance(settings.max_memory_per_child_mb, plan.processes),
         Path(plan.temp_dir),
         Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
         LedgerMarks(partial(ledger.run_transaction, submits)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from taskyard.domain.processes import ProcessRange
+
 # Longer than a burst, and about as long as a child takes to start.
 WINDOW_SECONDS = 2.0
 SHRINK_SECONDS = 30.0
@@ -21,8 +23,7 @@ class Autoscale:
     def __init__(
         self, *, minimum: int, maximum: int, threads: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
+        self.bounds = ProcessRange(minimum, maximum)
         self.wanted = minimum
         self._threads = threads
         self._clock = clock
@@ -31,8 +32,18 @@ class Autoscale:
         self._is_complete = True
 
     @property
+    def maximum(self) -> int:
+        return self.bounds.maximum
+
+    @property
     def is_fixed(self) -> bool:
-        return self.minimum == self.maximum
+        return self.bounds.minimum == self.bounds.maximum
+
+    def resize(self, bounds: ProcessRange) -> None:
+        self.bounds = bounds
+        self.wanted = min(max(self.wanted, bounds.minimum), bounds.maximum)
+        self._began = self._needed_at = self._clock()
+        self._samples, self._is_complete = [], True
 
     def look(self, held: Sequence[int]) -> None:
         """`held`: how many unfinished claims each child has that is ready and stays."""
@@ -42,10 +53,10 @@ class Autoscale:
         if now - self._began < WINDOW_SECONDS:
             return
         taken = sum(self._samples) / len(self._samples)
-        grows = self._is_complete and taken >= _FULL * self.wanted * self._threads and self.wanted < self.maximum
+        grows = self._is_complete and taken >= _FULL * self.wanted * self._threads and self.wanted < self.bounds.maximum
         if taken > _ROOMY * (self.wanted - 1) * self._threads:
             self._needed_at = now
-        shrinks = now - self._needed_at >= SHRINK_SECONDS and self.wanted > self.minimum
+        shrinks = now - self._needed_at >= SHRINK_SECONDS and self.wanted > self.bounds.minimum
         if grows or shrinks:
             self.wanted += 1 if grows else -1
             self._needed_at = now

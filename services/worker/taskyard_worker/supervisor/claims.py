@@ -4,6 +4,7 @@ from outside of their process.
 - A running row whose claim no child holds at two beats in a row is released: the answer to its claim was lost.
 - A claim that a child holds and PostgreSQL does not know is asserted: a failover forgot it.
 - A cancellation that was requested is handed to the main thread.
+- What is asked of the worker is handed to the main thread, too.
 - Tasks that wait to run apart are counted, so that the main thread starts children in quarantine for them.
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -19,6 +22,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
+from taskyard.domain.processes import ProcessRange
 from taskyard.domain.tasks import Change, Released
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
@@ -27,7 +31,7 @@ from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.put_off import take_up
 from taskyard.lifecycle.rescue import Lost, lose
-from taskyard.lifecycle.workers import Beat, Held
+from taskyard.lifecycle.workers import Asked, Beat, Held
 from taskyard.store import ledger
 from taskyard.store.final_failures import report_failures
 from taskyard.telemetry.reports import NO_REPORTS, Reports
@@ -61,7 +65,19 @@ class Wishes(Protocol):
 
     def cancel(self, keys: Collection[Key]) -> None: ...
 
+    def ask(self, asked: Asked) -> None: ...
+
     def run_apart(self, children: int) -> None: ...
+
+
+class Pool(Protocol):
+    """What the `ChildPool` has done of what was asked."""
+
+    @property
+    def bounds(self) -> ProcessRange: ...
+
+    @property
+    def restarted_at(self) -> datetime | None: ...
 
 
 class Counts(Protocol):
@@ -85,6 +101,7 @@ class WorkerClaims:
         registration: Registration,
         children: Holders,
         requests: Wishes,
+        pool: Pool,
         *,
         crash_limit: int,
         reports: Reports = NO_REPORTS,
@@ -95,6 +112,7 @@ class WorkerClaims:
         self._registration = registration
         self._children = children
         self._requests = requests
+        self._pool = pool
         self._crash_limit = crash_limit
         self._reports = reports
         self._unheld: AbstractSet[Key] = frozenset()
@@ -105,11 +123,15 @@ class WorkerClaims:
         """
         worker_id = self._registration.worker_id
         beat = self._children.beat(worker_id, "draining" if self._requests.is_stopping else "running")
-        if not self._run(lambda conn: workers.beat(conn, beat)):
+        bounds, restarted_at = self._pool.bounds, self._pool.restarted_at
+        beat = replace(beat, processes=bounds.maximum, processes_set=str(bounds), restarted_at=restarted_at)
+        asked = self._run(lambda conn: workers.beat(conn, beat))
+        if asked is None:
             log.error("worker_given_up", worker_id=str(worker_id))
             self._registration.given_up()
             self._requests.give_up()
             return
+        self._hand_over(asked)
         held = self.compare()
         claims = self._children.claims(self._registration.name)
         unheld = {(h.task_id, h.claim) for h in held} - {(c.task_id, c.claim) for c in claims}
@@ -120,6 +142,17 @@ class WorkerClaims:
             log.warning("claims_released_unheld", tasks=len(twice))
             self._metrics.recovered("unheld", len(twice))
             self._release([h for h in held if (h.task_id, h.claim) in twice], "no child held the claim")
+
+    def look(self) -> None:
+        """What a hint is about: an answer that is known at the next beat otherwise."""
+        asked = self._run(lambda conn: workers.asked(conn, self._registration.worker_id))
+        if asked is not None:  # else the next beat tells
+            self._hand_over(asked)
+        self.compare()
+
+    def _hand_over(self, asked: Asked) -> None:
+        if asked != Asked():
+            self._requests.ask(asked)
 
     def compare(self) -> Sequence[Held]:
         """Acts on what the ledger says of this worker's claims and queues; returns the running rows it has for us."""

@@ -81,6 +81,23 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         requests = Requests()
         children = Children()
         registration = Registration(engine, settings, queues=queues, announce=publisher.announce_types)
+        processes = settings.worker_processes
+        scale = Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads)
+        pool = ChildPool(
+            scale,
+            children,
+            partial(
+                start_child,
+                registration=registration,
+                children=children,
+                scale=scale,
+                threads=settings.worker_threads,
+                overrides=overrides,
+                environment=metrics.environment,
+                start_seconds=settings.child_start_seconds,
+                temp_dirs=temp_dirs,
+            ),
+        )
         recorder = Recorder(
             registration,
             WorkerClaims(
@@ -90,27 +107,13 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
                 registration,
                 children,
                 requests,
+                pool,
                 crash_limit=settings.crash_limit,
                 reports=exports.reports,
             ),
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=partial(requeue_fetched, make_redis(redis_url), names, queues),
             database=metrics.metrics.dependency("database"),
-        )
-        processes = settings.worker_processes
-        pool = ChildPool(
-            Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads),
-            children,
-            partial(
-                start_child,
-                registration=registration,
-                children=children,
-                threads=settings.worker_threads,
-                overrides=overrides,
-                environment=metrics.environment,
-                start_seconds=settings.child_start_seconds,
-                temp_dirs=temp_dirs,
-            ),
         )
         brakes = Brakes(children, metrics.ended_by_task)
         supervisor = Supervisor(
@@ -132,7 +135,9 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             on_retired=metrics.child_retired,
             on_turn=health.beat,
         )
-        listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look, resume=requests.resume)
+        listener = Listener(
+            redis_url, names, registration, concerns=children.hold_any, look=recorder.look, resume=requests.resume
+        )
         requests.handle_signals()
         temp_dirs.open()
         adopt_orphans()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 import redis
@@ -23,6 +24,13 @@ log = structlog.stdlib.get_logger(__name__)
 _WAIT_SECONDS = 2.0
 
 
+class Identity(Protocol):
+    """What counts of the `Registration`."""
+
+    @property
+    def worker_id(self) -> UUID: ...
+
+
 class Listener:
     """Follows the control channel in a thread of its own. `concerns` tells whether a child has one of these tasks;
     `look` has the ledger asked; `resume` is called with queues that are no longer paused."""
@@ -31,6 +39,7 @@ class Listener:
         self,
         url: str,
         names: Names,
+        worker: Identity,
         *,
         concerns: Callable[[Collection[str]], bool],
         look: Callable[[], None],
@@ -38,6 +47,7 @@ class Listener:
     ) -> None:
         self._client = make_redis(url)
         self._channel = names.control
+        self._worker = worker
         self._concerns = concerns
         self._look = look
         self._resume = resume
@@ -74,6 +84,8 @@ class Listener:
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # not a hint of ours
             match orjson.loads(data):
                 case {"cancel": tasks} if self._concerns(tasks):
+                    self._look()
+                case {"workers": list(workers)} if str(self._worker.worker_id) in workers:
                     self._look()
                 case {"resume": list(queues)}:
                     self._resume([queue for queue in queues if isinstance(queue, str)])

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
 from taskyard.backoff import backoff_seconds
+from taskyard.domain.processes import ProcessRange
 
 from ..control import Plan
 from ..slots import Phase
@@ -38,6 +40,7 @@ def start_child(
     *,
     registration: Registration,
     children: Children,
+    scale: Autoscale,
     threads: int,
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
@@ -55,6 +58,7 @@ def start_child(
         worker=registration.name,
         index=index,
         queues=registration.queues,
+        processes=scale.maximum,
         threads=threads,
         overrides=overrides,
         fetcher_id=fetcher_id,
@@ -100,11 +104,22 @@ class ChildPool:
         self._start = start
         self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
         self._outdated: set[int] = set()  # pids of children to be replaced
+        self._largest = scale.maximum
+        self._restart_at: datetime | None = None  # when the last restart was asked that has begun
+        self._before_restart: set[int] = set()  # pids of children that have to end before it is done
+        self.restarted_at: datetime | None = None
+        """When the last restart was asked that is done."""
+
+    @property
+    def bounds(self) -> ProcessRange:
+        """How many ordinary children there may be."""
+        return self._scale.bounds
 
     def turn(self, apart: int) -> None:
         """`apart` is the number of children in quarantine that there is work for, beside those that are busy."""
         self._rescale()
         self._replace_next()
+        self._look_at_restart()
         self._retire_interrupted()
         self._fill(apart)
 
@@ -135,6 +150,30 @@ class ChildPool:
         for child in self._children:
             if child.quarantine and not child.retiring:
                 child.retire()  # it is followed where suspects wait
+
+    def restart(self, asked_at: datetime) -> None:
+        """Replaces all children, once for each time at which that was asked."""
+        if asked_at == self._restart_at:
+            return
+        self._restart_at = asked_at
+        self._before_restart = {child.pid for child in self._children}
+        log.info("worker_restarting", children=len(self._children))
+        self.replace_all()
+
+    def resize(self, bounds: ProcessRange) -> None:
+        """Keeps so many children from now on. Those that are too many finish what they have."""
+        if bounds == self.bounds:
+            return
+        log.info("worker_resized", processes=str(bounds), before=str(self.bounds))
+        self._largest = max(self._largest, bounds.maximum)
+        self._scale.resize(bounds)
+
+    def _look_at_restart(self) -> None:
+        if self.restarted_at == self._restart_at:
+            return
+        self._before_restart &= {child.pid for child in self._children}
+        if not self._before_restart:
+            self.restarted_at = self._restart_at
 
     def _replace_next(self) -> None:
         outdated = [c for c in self._children if c.pid in self._outdated and not c.retiring]
@@ -167,13 +206,14 @@ class ChildPool:
             log.info("child_started", child=child.index, pid=child.pid, quarantine=quarantined)
 
     def _rescale(self) -> None:
-        if self._scale.is_fixed:
-            return
         serving = [c for c in self._children if c.ready and not (c.quarantine or c.retiring)]
+        if self._scale.is_fixed and len(serving) <= self._scale.wanted:
+            return
         held = {c.pid: sum(e.phase is not Phase.FINISHED for e in c.table.entries()) for c in serving}
         fresh = [held[c.pid] for c in serving if not c.worn]
         before = self._scale.wanted
-        self._scale.look(fresh)
+        if not self._scale.is_fixed:
+            self._scale.look(fresh)
         wanted = self._scale.wanted
         if wanted != before:
             log.info("worker_rescaled", processes=wanted, before=before)
@@ -193,5 +233,9 @@ class ChildPool:
     @property
     def _room(self) -> int:
         """How many ordinary children may start. Retiring children count, because their tasks may take long and each
-        cancellation makes one of them; those that will be killed soon do not."""
-        return 2 * self._scale.maximum - sum(not c.quarantine and c.kill_at is None for c in self._children)
+        cancellation makes one of them; those that will be killed soon do not. After a reduction, the many that retire
+        must not keep the few that stay from being replaced."""
+        ordinary = sum(not c.quarantine and c.kill_at is None for c in self._children)
+        if ordinary <= self._scale.maximum:
+            self._largest = self._scale.maximum
+        return 2 * self._largest - ordinary

@@ -184,7 +184,7 @@ class Recorder:
     def _look(self) -> None:
         self._looking.clear()
         if self._registration.is_registered:
-            self._claims.compare()
+            self._claims.look()
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
         self._claims.lose(cause, items)

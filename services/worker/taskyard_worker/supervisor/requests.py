@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from taskyard import signals
+from taskyard.lifecycle.workers import Asked
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -29,6 +30,8 @@ class Requests:
         self._waker.setblocking(False)
         self._cancellations: queue.SimpleQueue[Key] = queue.SimpleQueue()
         self._resumed: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        self._drains = False
         self.stop_signals = 0
         self._reloads = 0
         self._ignored: set[int] = set()
@@ -39,7 +42,7 @@ class Requests:
 
     @property
     def is_stopping(self) -> bool:
-        return self.stop_signals > 0
+        return self._drains or self.stop_signals > 0
 
     # From signals and other threads
 
@@ -75,6 +78,14 @@ class Requests:
         self._resumed.put(queues)
         self._wake()
 
+    def ask(self, asked: Asked) -> None:
+        """Of this worker, from outside; may be repeated until it is done."""
+        if asked.drain:
+            self._drains = True  # which leaves nothing else to do
+        else:
+            self._asked.put(asked)
+        self._wake()
+
     def run_apart(self, children: int) -> None:
         """There is work that waits for so many children in quarantine."""
         self._apart = children
@@ -99,6 +110,10 @@ class Requests:
     def take_resumed(self) -> list[str]:
         """The queues that were resumed since the last call."""
         return [name for _ in range(self._resumed.qsize()) for name in self._resumed.get()]
+
+    def take_asked(self) -> list[Asked]:
+        """To be carried out."""
+        return [self._asked.get() for _ in range(self._asked.qsize())]
 
     def take_apart(self) -> int:
         """How many children in quarantine there is work for; 0 until the ledger is asked again, as those that start

@@ -2,7 +2,8 @@
 
 The lost attempts of a dead child are recorded with their cause, and another child is started. On a signal to stop the
 worker drains: children take no more, finish, record and exit. A child that has not finished within the drain time is
-killed; its tasks are given back only after its exit, so that two runs never overlap.
+killed; its tasks are given back only after its exit, so that two runs never overlap. A worker that is asked to drain
+waits for its tasks instead, until a signal comes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 
 from taskyard.domain.failures import Cause
 from taskyard.lifecycle.rescue import Guilt
+from taskyard.lifecycle.workers import Asked
 
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
@@ -91,6 +93,8 @@ class Supervisor:
             if self._requests.take_reload():
                 log.info("worker_reloading", children=len(self._children))
                 self._pool.replace_all()
+            for asked in self._requests.take_asked():
+                self._carry_out(asked)
             if self._registration.is_registered:  # children of an unregistered worker win no claim
                 self._pool.turn(self._requests.take_apart())
             self._turn()
@@ -99,6 +103,12 @@ class Supervisor:
                 self._recorder.renew()
         self._drain()
         return self._exit_code
+
+    def _carry_out(self, asked: Asked) -> None:
+        if asked.processes is not None:
+            self._pool.resize(asked.processes)
+        if asked.restart_at is not None:
+            self._pool.restart(asked.restart_at)
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         """Waits for something to happen and deals with it."""
@@ -222,19 +232,28 @@ class Supervisor:
         return None if self._requests.is_stopping or closed else child.why_replaced(code)
 
     def _drain(self) -> None:
-        signals = self._requests.stop_signals
-        log.info("worker_draining", children=len(self._children), seconds=self._drain_seconds)
-        deadline = time.monotonic() + self._drain_seconds
         for child in self._children:
             child.send({"do": "drain"})
+        if not self._requests.stop_signals:
+            # Nothing ends this process soon, as a host does after its signal: the tasks have their own time.
+            log.info("worker_draining", children=len(self._children))
+            while self._children and not self._requests.stop_signals:
+                self._last_turn(_TURN_SECONDS)
+        signals = self._requests.stop_signals
+        if self._children:
+            log.info("worker_draining", children=len(self._children), seconds=self._drain_seconds)
+        deadline = time.monotonic() + self._drain_seconds
         while self._children and time.monotonic() < deadline and self._requests.stop_signals == signals:
-            self._turn(min(_TURN_SECONDS, max(0.01, deadline - time.monotonic())))
-            if self._requests.take_given_up():
-                self._kill_all(_GIVEN_UP)
+            self._last_turn(min(_TURN_SECONDS, max(0.01, deadline - time.monotonic())))
         if self._children:
             log.warning("drain_time_over", children=len(self._children))
             self._kill_all("the worker stopped before it was finished")
         self._orphans.end(_LAST_SECONDS)
+
+    def _last_turn(self, seconds: float) -> None:
+        self._turn(seconds)
+        if self._requests.take_given_up():
+            self._kill_all(_GIVEN_UP)
 
     def _kill_all(self, why: str) -> None:
         for child in self._children:

@@ -62,6 +62,9 @@ worker = Table(
     Column("beat_at", TIME, nullable=False, server_default=func.now()),
     Column("lost_at", TIME),
     Column("stopped_at", TIME),
+    Column("drain_asked_at", TIME),
+    Column("restart_asked_at", TIME, comment="of its children; NULL once they are replaced"),
+    Column("processes_asked", Text, comment="N or MIN:MAX; NULL once it holds"),
     Index("ix_worker_live", "beat_at", postgresql_where=text("lost_at IS NULL AND stopped_at IS NULL")),
 )
 
