@@ -72,6 +72,11 @@ class Upkeep:
         gone: int = self._run(partial(archiving.delete_archived, archive=archive, tasks=tasks))
         return gone
 
+    def remove_old(self, ids: Sequence[UUID], ages: Ages) -> int:
+        """Deletes tasks that no file holds."""
+        gone: int = self._run(partial(archiving.remove_old, ids=ids, ages=ages))
+        return gone
+
     def close_archive(self, archive: TaskArchive) -> None:
         self._run(partial(task_archives.close, archive=archive))
 
