@@ -59,6 +59,7 @@ def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksA
         # What is under way is known to the ledger; the next task goes on with it.
         more = True
     done = archiver.done
+    context.set_attributes({"archive.tasks": done.archived, "archive.removed": removal.removed})
     return done.model_copy(update={"removed": removal.removed, "more": more or done.more})
 
 

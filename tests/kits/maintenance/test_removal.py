@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
+from sqlalchemy import Connection, Engine
 
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.domain.tasks import State
+from taskyard.domain.tasks import Failed, State, Succeeded
+from taskyard.lifecycle.cancel import cancel
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.retry import retry
+from taskyard.lifecycle.submit import SubmittedTask, submit
 from taskyard.running.upkeep import Upkeep
 from taskyard.store import ledger
 from taskyard.store.old_tasks import Ages
 from taskyard_kits.maintenance import removal
 from taskyard_kits.maintenance.settings import MaintenanceSettings
+from tests.integration.lifecycle import rows
 from tests.kits.maintenance.conftest import SETTINGS, Archive, Ledger
 
 
@@ -46,8 +57,9 @@ def test_only_states_that_the_operator_names_are_removed_without_a_file(
     counted = archive({"dry_run": True}, settings=settings).result
     assert (counted["removed"], counted["archived"]) == (3, 1)
     assert ledger_of_tasks.ids() == {*succeeded, cancelled, *young}
-    result = archive(settings=settings).result
-    assert (result["removed"], result["archived"], result["more"]) == (3, 1, False)
+    run = archive(settings=settings)
+    assert (run.result["removed"], run.result["archived"], run.result["more"]) == (3, 1, False)
+    assert run.attributes == {"archive.tasks": 1, "archive.removed": 3}
     assert (ledger_of_tasks.archived(), ledger_of_tasks.ids()) == ([cancelled], young)
 
 
@@ -133,3 +145,67 @@ def test_an_attempt_that_is_cut_off_leaves_the_rest_to_the_next(
 def test_other_words_than_final_states_are_refused() -> None:
     with pytest.raises(ValidationError, match="takes cancelled, failed, succeeded, separated by commas"):
         MaintenanceSettings(remove_states=("queued",))
+
+
+def test_the_removal_of_a_hundred_thousand_tasks_holds_up_no_other_verb(
+    engine: Engine, ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    """Tasks are submitted, claimed, finished, retried and cancelled meanwhile, and none of it waits for a lock."""
+    ledger_of_tasks.do(_HUNDRED_THOUSAND)
+    done = threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        waits = threads.submit(_lock_waits, engine, done)
+        others = threads.submit(_other_verbs, engine, done)
+        try:
+            result = archive(settings=ALL).result
+        finally:
+            done.set()
+        assert result["removed"] >= 100_000
+        assert others.result() > 10
+        assert waits.result() == []
+    assert ledger_of_tasks.all("SELECT count(*) FROM task WHERE created_at < now() - interval '1 day'") == [0]
+
+
+_HUNDRED_THOUSAND = """
+INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, created_at, state,
+    run_at, finished_at, attempt)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+    'email.send', 'default', '{}', 4, 540, 600, at, 'succeeded', at, at, 1
+FROM (SELECT n, now() - interval '100 days' + n * interval '1 second' AS at FROM generate_series(1, 100000) n) of_all
+"""
+
+
+def _other_verbs(engine: Engine, done: threading.Event) -> int:
+    rounds = 0
+    with ledger.transaction(engine) as conn:
+        worker_id = rows.register(conn)
+    while not done.is_set():
+        ids = [task.id for task in ledger.run_transaction(engine, _submitted).answer]
+        claim_id = uuid4()
+
+        def work(conn: Connection, ids: list[UUID] = ids, claim_id: UUID = claim_id) -> None:
+            rows.Worker(conn, worker_id).claim(ids[:2], claim_id)
+            ends = Finished(ids[0], claim_id, Succeeded({}), 0.1), Finished(ids[1], claim_id, Failed(rows.FAULT), 0.1)
+            finish(conn, ends)
+            retry(conn, [ids[1]], life=timedelta(days=1))
+            cancel(conn, ids[2:])
+
+        ledger.run_transaction(engine, work)
+        rounds += 1
+    return rounds
+
+
+def _submitted(conn: Connection) -> Committed[list[SubmittedTask]]:
+    return submit(conn, [rows.new() for _ in range(4)])
+
+
+def _lock_waits(engine: Engine, done: threading.Event) -> list[str]:
+    """The statements that were seen waiting for a lock of a row or table."""
+    seen: list[str] = []
+    waiting = sa.text(
+        "SELECT left(query, 80) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event <> 'extend'"
+    )
+    while not done.wait(0.002):
+        with ledger.connection(engine) as conn:
+            seen += conn.execute(waiting).scalars()
+    return seen
