@@ -19,6 +19,7 @@ from taskyard.store import ledger, task_archives, tree_items
 from taskyard.store.task_archives import Span, TaskArchive
 from taskyard.store.tree_items import TreeItem
 from taskyard_kits.maintenance import archive as archive_module
+from tests.kits.conftest import Announced
 from tests.kits.maintenance.conftest import Archive, Ledger
 
 
@@ -26,7 +27,7 @@ class Disturbed(Upkeep):
     """Something happens before or after one of its steps, for once."""
 
     def __init__(self, of: Ledger, step: str, happens: Callable[[], object], *, after: bool = False) -> None:
-        super().__init__(partial(ledger.run_transaction, of.engine))
+        super().__init__(partial(ledger.run_transaction, of.engine), Announced())
         self._step = step
         self._happens = happens
         self._after = after

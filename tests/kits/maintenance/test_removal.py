@@ -27,6 +27,7 @@ from taskyard.store.old_tasks import Ages
 from taskyard_kits.maintenance import removal
 from taskyard_kits.maintenance.settings import MaintenanceSettings
 from tests.integration.lifecycle import rows
+from tests.kits.conftest import Announced
 from tests.kits.maintenance.conftest import SETTINGS, Archive, Ledger
 
 
@@ -34,7 +35,7 @@ class CutOff(Upkeep):
     """PostgreSQL is away from the second batch on."""
 
     def __init__(self, of: Ledger) -> None:
-        super().__init__(partial(ledger.run_transaction, of.engine))
+        super().__init__(partial(ledger.run_transaction, of.engine), Announced())
         self._left = 1
 
     def remove_old(self, ids: Sequence[UUID], ages: Ages) -> int:
