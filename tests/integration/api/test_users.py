@@ -248,6 +248,7 @@ def test_erasing_submits_the_task_that_does_it_and_audits_it_without_what_is_per
 def test_a_dry_run_of_erasing_is_asked_of_the_task(api: Api) -> None:
     answer = api.http.delete(f"{PATH}/7", params={"dry_run": "true"})
     assert answer.status_code == 202, "also of an id of which no user was written"
+    assert answer.json()["message"] == "What is known of the user is being counted."
     assert api.http.get(answer.headers["Location"]).json()["params"] == {"user_id": 7, "dry_run": True}
     assert api.http.delete(f"{PATH}/7", params={"dry_run": "perhaps"}).status_code == 422
 

@@ -35,6 +35,8 @@ from ..user_models import EraseQuery, SendWelcomeBody, UserBody
 
 WELCOME = "email.send_welcome"
 ERASE = "users.erase"
+_ERASING = message("What is known of the user is being erased.")
+_COUNTING = message("What is known of the user is being counted.")
 _ALL_QUEUES = message("Tasks of all queues are erased: this key may only see some of them.")
 _MISSING = message("There is no such user.")
 _NO_ENDPOINT = message("Must be one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")
@@ -138,7 +140,7 @@ class OneUser:
         (task,) = (await self._admission.admit([wish], req.context, await self._bodies.nothing(req))).tasks
         written = await self._ledger.commit(partial(_erase, task=task, user_id=wanted, by=req.actor()))
         words = self._translations.for_reader(req)
-        told = words.say(message("What is known of the user is being erased."))
+        told = words.say(_COUNTING if query.dry_run else _ERASING)
         views.send(resp, 202, {"task_id": written.id, "message": told, "status": "PENDING"}, words)
         resp.set_header("Location", f"/api/v1/tasks/{written.id}")
 
