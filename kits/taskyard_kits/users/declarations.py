@@ -36,8 +36,8 @@ class EraseParams(Params):
 
 
 class UserErased(Result):
-    """With `dry_run`, what would be: `blanked` then counts all tasks about the person, `answers` only those that have the
-    address."""
+    """With `dry_run`, what would be: `blanked` then counts all tasks about the person, `answers` only those that have
+    the address."""
 
     cancelled: int = Field(default=0, description="Tasks about the person, and what they submitted, that waited.")
     blanked: int = Field(default=0, description="Tasks about the person whose parameters, results and words are gone.")

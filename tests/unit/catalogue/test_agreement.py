@@ -244,7 +244,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "users.erase": (
         [{"user_id": 1}, {"user_id": 7, "dry_run": True}],
-        [{}, {"user_id": 0}, {"user_id": "1"}, {"user_id": 1, "dry_run": "yes"}, {"user_id": 1, "email": "a@b.example"}],
+        [{}, {"user_id": 0}, {"user_id": "1"}, {"user_id": 1, "dry_run": "yes"}, {"user_id": 1, "more": 1}],
     ),
     "selection.run_select": (
         [PANEL, {**PANEL, "output": {"gsheet_id": "1aB-_"}},
