@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: starts the servers and the services, runs the rounds, prints the table."""
+"""`python -m benchmarks`: starts the servers and the services, runs the rounds, prints the tables."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
+from benchmarks import ledgers
 from benchmarks.checkout import PROCESSES, THREADS, Checkout
 from benchmarks.load import SINGLE
 from benchmarks.rounds import Rounds
 from taskyard_dev.home import temporary
+from tests.integration.store.seeding import MILLION
 from tests.support.fleet import wait_for
 
 
@@ -20,24 +23,36 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are printed (5)")
     parser.add_argument("--quick", action="store_true", help="a quarter of the work, two rounds: to try it")
     parser.add_argument("--json", action="store_true", help="print every figure of every round as JSON")
+    parser.add_argument("--only", choices=("dramatiq", "ledgers"), help="one of the two comparisons")
     options = parser.parse_args()
     count = 2 if options.quick else options.rounds
     checkout = Checkout.at(Path(__file__).parents[1])
-    with (
-        temporary("bench") as home,
-        checkout.stack(home / "stack") as stack,
-        stack.api(),
-        stack.valkey.client() as redis,
-    ):
+    figures: dict[str, Any] = {}
+    tables = []
+    with temporary("bench") as home:
+        if options.only != "ledgers":
+            figures["dramatiq"] = _beside_dramatiq(
+                checkout, home / "stack", count, scale=0.25 if options.quick else 1.0
+            )
+            tables.append(_table(figures["dramatiq"], count))
+        if options.only != "dramatiq":
+            rows = MILLION // 10 if options.quick else MILLION
+            figures["ledgers"] = ledgers.compare(checkout, home / "ledgers", rounds=count, rows=rows)
+            tables.append(ledgers.table(figures["ledgers"], count, rows))
+    print(json.dumps(figures, indent=1) if options.json else "\n\n".join(tables))
+    return 0
+
+
+def _beside_dramatiq(checkout: Checkout, home: Path, count: int, *, scale: float) -> dict[str, list[float]]:
+    with checkout.stack(home) as stack, stack.api(), stack.valkey.client() as redis:
         # Nothing is accepted before a worker has registered task types.
         with stack.worker():
             wait_for(lambda: stack.accepts(SINGLE), 30, "the task types to be known", every=0.1)
-        rounds = Rounds(stack, redis, scale=0.25 if options.quick else 1.0)
+        rounds = Rounds(stack, redis, scale=scale)
         for number in range(1, count + 1):
             print(f"round {number} of {count}", file=sys.stderr, flush=True)
             rounds.round()
-    print(json.dumps(rounds.figures, indent=1) if options.json else _table(rounds.figures, count))
-    return 0
+    return rounds.figures
 
 
 def _table(figures: dict[str, list[float]], rounds: int) -> str:

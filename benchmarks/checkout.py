@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,11 @@ class Stack:
 
     def submit(self, request: bytes, count: int) -> float:
         """Over HTTP, 32 connections, every task durable before its 202. Returns requests a second."""
-        return uvloop.run(run(int(self.env["TASKYARD_API_PORT"]), request, count))
+        return self.send([request] * count, b"202")
+
+    def send(self, requests: Sequence[bytes], status: bytes) -> float:
+        """Over HTTP, 32 connections. Returns requests a second; raises RuntimeError for another status."""
+        return uvloop.run(run(int(self.env["TASKYARD_API_PORT"]), requests, status))
 
     def accepts(self, request: bytes) -> bool:
         try:

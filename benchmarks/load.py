@@ -1,4 +1,4 @@
-"""A load generator for one HTTP request, over keep-alive connections: as little client as possible."""
+"""A load generator for HTTP requests, over keep-alive connections: as little client as possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -15,11 +15,10 @@ CONNECTIONS = 32
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the request, counts the answer, sends it again: one in flight a connection."""
+    """Sends a request, counts the answer, sends the next one: one in flight a connection."""
 
-    def __init__(self, request: bytes, left: Iterator[int], statuses: Counter[bytes]) -> None:
-        self._request = request
-        self._left = left
+    def __init__(self, requests: Iterator[bytes], statuses: Counter[bytes]) -> None:
+        self._requests = requests
         self._statuses = statuses
         self._buffer = b""
         self._wanted = -1
@@ -34,8 +33,8 @@ class _Connection(asyncio.Protocol):
             self.done.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
     def _next(self) -> None:
-        if next(self._left, None) is not None:
-            self._transport.write(self._request)
+        if (request := next(self._requests, None)) is not None:
+            self._transport.write(request)
         elif not self.done.done():
             self.done.set_result(None)
 
@@ -68,19 +67,24 @@ SINGLE = _post("/api/v1/tasks", _ONE)
 HUNDRED = _post("/api/v1/tasks/batch", {"tasks": [_ONE] * 100})
 
 
-async def run(port: int, request: bytes, count: int) -> float:
-    """Sends the request `count` times; returns requests a second.
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
 
-    Raises RuntimeError where any answer was not a 202.
+
+async def run(port: int, requests: Sequence[bytes], status: bytes = b"202") -> float:
+    """Sends the requests; returns requests a second.
+
+    Raises RuntimeError where any answer had another status.
     """
     loop = asyncio.get_running_loop()
     statuses: Counter[bytes] = Counter()
-    made = partial(_Connection, request, iter(range(count)), statuses)
+    count = len(requests)
+    made = partial(_Connection, iter(requests), statuses)
     started = time.perf_counter()
     connections = [(await loop.create_connection(made, "127.0.0.1", port))[1] for _ in range(min(CONNECTIONS, count))]
     async with asyncio.timeout(120):
         await asyncio.gather(*(connection.done for connection in connections))
     seconds = time.perf_counter() - started
-    if statuses != {b"202": count}:
+    if statuses != {status: count}:
         raise RuntimeError(f"answers to {count} requests: {dict(statuses)}")
     return count / seconds

@@ -1,6 +1,7 @@
 """Taskyard's common package. What a package with tasks needs is here:
 
-    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit, Hook, StandingSchedule
+    from taskyard import task, TaskContext, Params, Result, Secret, Person, Retry, TaskError, Kit, Hook
+    from taskyard import StandingSchedule
     from taskyard import RateLimited, AuthenticationFailed, InputUnusable  # failures of a kind: domain/retry.py
 
 Each name is imported when it is used first, so that importing `taskyard` alone costs nothing.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .catalogue.declare import task
     from .catalogue.kit import Kit, StandingSchedule
+    from .catalogue.persons import Person
     from .catalogue.secrets import Secret
     from .catalogue.types import Params, Result
     from .domain.errors import AuthenticationFailed, InputUnusable, RateLimited, Retry, TaskError
@@ -26,6 +28,7 @@ _HOMES = {
     "InputUnusable": "domain.errors",
     "Kit": "catalogue.kit",
     "Params": "catalogue.types",
+    "Person": "catalogue.persons",
     "RateLimited": "domain.errors",
     "Result": "catalogue.types",
     "Retry": "domain.errors",
@@ -42,6 +45,7 @@ __all__ = [
     "InputUnusable",
     "Kit",
     "Params",
+    "Person",
     "RateLimited",
     "Result",
     "Retry",

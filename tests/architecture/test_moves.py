@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 PLACES = ("shared", "services", "devstack", "kits", "clients", "benchmarks", "deploy")
 COMPOSER = Path("shared/taskyard/lifecycle/composer.py")
 ARCHIVE = Path("shared/taskyard/lifecycle/archive.py")
+# Two updates that move no task: of what final tasks hold of a person, and of their address in others.
+ERASE = Path("shared/taskyard/lifecycle/erase.py")
 
 _WRITES = re.compile(
     r"\b(update|insert\s+into|merge\s+into|delete\s+from|truncate(\s+table)?|copy)\s+(only\s+)?"
@@ -73,7 +75,7 @@ def _names_task(node: ast.AST, tables: set[str]) -> bool:
     return False
 
 
-def test_no_statement_but_the_composers_and_one_delete_writes_to_the_table_of_tasks() -> None:
+def test_no_statement_but_the_composers_a_delete_and_erasures_writes_to_the_table_of_tasks() -> None:
     found: set[str] = set()
     for place in PLACES:
         for path in sorted((ROOT / place).rglob("*")):
@@ -82,7 +84,8 @@ def test_no_statement_but_the_composers_and_one_delete_writes_to_the_table_of_ta
             text = path.read_text("utf-8")
             lines = writes(text) if path.suffix == ".py" else (m.start() for m in _WRITES.finditer(text))
             found |= {f"{path.relative_to(ROOT)}:{line}" for line in lines}
-    assert Counter(place.partition(":")[0] for place in found) == {str(COMPOSER): 2, str(ARCHIVE): 1}, found
+    counted = Counter(place.partition(":")[0] for place in found)
+    assert counted == {str(COMPOSER): 2, str(ARCHIVE): 1, str(ERASE): 2}, found
     assert "DELETE FROM task USING" in (ROOT / ARCHIVE).read_text("utf-8")
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
+from taskyard.lifecycle.committed import Committed
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.running.upkeep import Upkeep
 from taskyard.storage.local import LocalStorage
@@ -40,10 +42,17 @@ def task_engine(task_url: str) -> Iterator[Engine]:
     made.dispose()
 
 
+class Announced(list[Committed[Any]]):
+    """What was announced."""
+
+    def dispatch(self, committed: Committed[Any]) -> None:
+        self.append(committed)
+
+
 @pytest.fixture
 def upkeep(engine: Engine) -> Upkeep:
     """As a worker's tasks have it: with the ledger's role."""
-    return Upkeep(partial(ledger.run_transaction, engine))
+    return Upkeep(partial(ledger.run_transaction, engine), Announced())
 
 
 @pytest.fixture

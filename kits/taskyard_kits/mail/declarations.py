@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, HttpUrl, JsonValue, model_validator
 
-from taskyard import Params, Result, Secret
+from taskyard import Params, Person, Result, Secret
 from taskyard.catalogue.formats import EmailAddress, OneLine
 
 LONGEST_BODY = 200_000
@@ -33,7 +33,7 @@ class SendParams(Params):
         }
     )
 
-    to_email: EmailAddress
+    to_email: Person[EmailAddress]
     subject: Annotated[OneLine, Field(min_length=1, max_length=500)]
     text: Annotated[str, Field(max_length=LONGEST_BODY)] | None = Field(
         default=None,
@@ -66,7 +66,7 @@ Name = Annotated[OneLine, Field(min_length=1, max_length=100)]
 
 
 class SendWelcomeParams(Params):
-    to_email: EmailAddress
+    to_email: Person[EmailAddress]
     username: Name
     language: Language = Field(
         default="en", description="A language tag; English where there is no translation (en, de, fr, hu)."
@@ -80,7 +80,7 @@ Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]+$", min_length=4, max_le
 
 
 class SendTokenParams(Params):
-    to_email: EmailAddress
+    to_email: Person[EmailAddress]
     username: Name
     token: Secret[Token] = Field(description="What proves that the recipient has read the message.")
     language: Language = Field(

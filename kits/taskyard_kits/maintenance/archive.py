@@ -27,6 +27,7 @@ from taskyard.store.tree_items import TreeItem
 from taskyard_kits.stored_files import storage_errors
 
 from .declarations import TasksArchived
+from .removal import old_ids
 
 TASKS_OF_A_FILE = 10_000
 # A task has half a MiB at most, an event 8 KiB; both sides of a page are in memory.
@@ -34,17 +35,6 @@ _TASKS_OF_A_PAGE, _ROWS_OF_A_PAGE = 50, 500
 _DELETED_AT_ONCE = 500
 _BLOCK_BYTES = 1024 * 1024
 _JSON = frozenset({"params", "limits", "callback", "result", "error", "data"})
-
-
-def old_ids(context: TaskContext, ages: Ages) -> Iterator[UUID]:
-    for first, before in old_tasks.ranges(ages):
-        after: UUID | None = first
-        while after is not None:
-            context.check_cancelled()
-            with context.shield:
-                found = context.upkeep.look_for_old_tasks(ages, after, before)
-            yield from found.old
-            after = found.last
 
 
 class Archiver:

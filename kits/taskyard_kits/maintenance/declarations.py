@@ -23,6 +23,9 @@ class TasksArchived(Result):
         description="Tasks that these files hold and that are gone from the ledger, also by an earlier attempt;"
         " dry_run: that would be."
     )
+    removed: int = Field(
+        default=0, description="Tasks that this attempt removed without a file; dry_run: that would be."
+    )
     stayed: int = Field(
         default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
     )

@@ -9,8 +9,9 @@ from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard_kits import temporary_files
 
 from . import cache
-from .archive import Archiver, old_ids
+from .archive import Archiver
 from .declarations import ArchiveTasksParams, ExpiredDataCleaned, TasksArchived
+from .removal import Removal, old_ids
 from .rules import ARCHIVE_RULE, CACHE_RULE
 from .settings import MaintenanceSettings
 from .words import ARCHIVE_ERRORS, CACHE_ERRORS
@@ -45,24 +46,31 @@ def cleanup_expired_data(*, context: TaskContext) -> ExpiredDataCleaned:
     errors=ARCHIVE_ERRORS,
 )
 def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksArchived:
-    """Moves final tasks past their retention from the ledger into compressed files."""
+    """Moves final tasks past their retention from the ledger into compressed files, or removes them."""
     settings: MaintenanceSettings = context.settings
     if params.dry_run:
         return _counted(context, settings)
-    archiver = Archiver(context, settings.ages)
+    removal, archiver = Removal(context, settings.removed), Archiver(context, settings.archived)
+    more = False
     try:
+        removal.run()
         archiver.run()
     except SoftTimeLimitExceeded:
         # What is under way is known to the ledger; the next task goes on with it.
-        return archiver.done.model_copy(update={"more": True})
-    return archiver.done
+        more = True
+    done = archiver.done
+    context.set_attributes({"archive.tasks": done.archived, "archive.removed": removal.removed})
+    return done.model_copy(update={"removed": removal.removed, "more": more or done.more})
 
 
 def _counted(context: TaskContext, settings: MaintenanceSettings) -> TasksArchived:
-    found = 0
+    archived = removed = 0
+    more = False
     try:
-        for _ in old_ids(context, settings.ages):
-            found += 1
+        for _ in old_ids(context, settings.removed):
+            removed += 1
+        for _ in old_ids(context, settings.archived):
+            archived += 1
     except SoftTimeLimitExceeded:
-        return TasksArchived(archived=found, more=True)
-    return TasksArchived(archived=found)
+        more = True
+    return TasksArchived(archived=archived, removed=removed, more=more)

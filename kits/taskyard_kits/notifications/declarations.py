@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from taskyard import Params, Result
+from taskyard import Params, Person, Result
 from taskyard.catalogue.formats import EmailAddress, OneLine
 from taskyard.store.users import MAX_USER_ID
 
@@ -40,11 +40,11 @@ class SendParams(Params):
     subject: Annotated[OneLine, Field(min_length=1, max_length=200)] = Field(
         default="Notification", description="Of the mail; a webhook has it beside the message."
     )
-    to_email: EmailAddress | None = None
+    to_email: Person[EmailAddress] | None = None
     webhook_endpoint_id: UUID | None = Field(
         default=None, description="One of the endpoints that the key which submits may see."
     )
-    user_id: Annotated[int, Field(ge=1, le=MAX_USER_ID)] | None = Field(
+    user_id: Person[Annotated[int, Field(ge=1, le=MAX_USER_ID)]] | None = Field(
         default=None, description="A user that the key which submits may see, at its address or its endpoint."
     )
 

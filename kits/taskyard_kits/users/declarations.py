@@ -8,12 +8,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from taskyard import Params, Result
+from taskyard import Params, Person, Result
 from taskyard.store.users import MAX_USER_ID
 
 
 class UserParams(Params):
-    user_id: int = Field(ge=1, le=MAX_USER_ID)
+    user_id: Person[int] = Field(ge=1, le=MAX_USER_ID)
 
 
 class StatsUpdated(Result):
@@ -26,3 +26,20 @@ class StatsUpdated(Result):
 class ProfileCreated(Result):
     status: Literal["created", "already_exists"]
     profile_id: UUID
+
+
+class EraseParams(Params):
+    """Of no person by itself: it stays, as the audit row does."""
+
+    user_id: int = Field(ge=1, le=MAX_USER_ID)
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class UserErased(Result):
+    """With `dry_run`, what would be: `blanked` then counts all tasks about the person, `answers` only those that have
+    the address."""
+
+    cancelled: int = Field(default=0, description="Tasks about the person, and what they submitted, that waited.")
+    blanked: int = Field(default=0, description="Tasks about the person whose parameters, results and words are gone.")
+    mentions: int = Field(default=0, description="Other tasks in which the person's address was replaced.")
+    answers: int = Field(default=0, description="Answers kept for an Idempotency-Key that are blank now.")

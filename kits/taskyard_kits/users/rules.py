@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from taskyard.domain.retry import RetryRule
 
 UNKNOWN = RetryRule("user", codes=("user_not_found",), retried=False)
+# It is not asked in another attempt either.
+NOT_ASKED = RetryRule("not_asked", codes=("erasure_not_asked",), retried=False)
+# Tasks about the person that were asked to end.
+STILL_RUN = RetryRule("tasks_still_run", codes=("tasks_still_run",), first_delay=timedelta(minutes=5))

@@ -1,14 +1,17 @@
-"""users.*: tasks of one short transaction. A task that runs again finds what it did before, and does it once."""
+"""users.*: tasks that may run again: they find what they did before, and do it once."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from taskyard import TaskContext, TaskError, task
 from taskyard.store import users
 from taskyard.store.tree_items import owner_seen
 
-from .declarations import ProfileCreated, StatsUpdated, UserParams
-from .rules import UNKNOWN
-from .words import ERRORS
+from .declarations import EraseParams, ProfileCreated, StatsUpdated, UserErased, UserParams
+from .erasure import Erasure
+from .rules import NOT_ASKED, STILL_RUN, UNKNOWN
+from .words import ERASURE_ERRORS, ERRORS
 
 
 @task("users.update_stats", rules=(UNKNOWN,), errors=ERRORS)
@@ -31,6 +34,24 @@ def create_profile(params: UserParams, *, context: TaskContext) -> ProfileCreate
     if profile is None:
         raise _not_found()
     return ProfileCreated(status="created" if profile.is_new else "already_exists", profile_id=profile.id)
+
+
+@task(
+    "users.erase",
+    soft_limit=timedelta(minutes=50),
+    hard_limit=timedelta(minutes=60),
+    rules=(NOT_ASKED, STILL_RUN),
+    errors=ERASURE_ERRORS,
+)
+def erase(params: EraseParams, *, context: TaskContext) -> UserErased:
+    """Erases what is known of a user; submitted by DELETE /users/{id}."""
+    with context.shield:
+        is_asked = context.upkeep.is_erasure_asked(params.user_id, context.task_id)
+    if not is_asked:
+        raise TaskError("erasure_not_asked", retryable=False)
+    erasure = Erasure(context, params.user_id, dry_run=params.dry_run)
+    erasure.run()
+    return erasure.done
 
 
 def _owner(context: TaskContext) -> str | None:

@@ -16,3 +16,17 @@ ERRORS: dict[str, Words] = {
         " újra.",
     },
 }
+ERASURE_ERRORS: dict[str, Words] = {
+    "erasure_not_asked": {
+        "en": "Only DELETE /users/{{id}} may submit this task.",
+        "de": "Diese Aufgabe darf nur DELETE /users/{{id}} einreichen.",
+        "fr": "Seul DELETE /users/{{id}} peut soumettre cette tâche.",
+        "hu": "Ezt a feladatot csak a DELETE /users/{{id}} hívás küldheti be.",
+    },
+    "tasks_still_run": {
+        "en": "Tasks about this person were asked to end, and still run.",
+        "de": "Aufgaben zu dieser Person wurden aufgefordert zu enden und laufen noch.",
+        "fr": "Des tâches relatives à cette personne ont reçu l'ordre de s'arrêter et s'exécutent encore.",
+        "hu": "Az e személyre vonatkozó feladatok leállítását kértük, de még futnak.",
+    },
+}

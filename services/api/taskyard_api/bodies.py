@@ -125,6 +125,11 @@ class Bodies:
             raise Invalid([Fault("", message("This call takes no body."))])
         return raw
 
+    async def nothing(self, req: Request) -> Body:
+        """Likewise, as an empty object: for calls that take no body and submit a task."""
+        await self.read_nothing(req)
+        return await self._parsed(req, b"{}")
+
     async def _pieces(self, req: Request, limit: int) -> bytearray:
         context = req.context
         context.places.append(await self._being_read.take(context.caller.key_id, req.expected_bytes(limit)))

@@ -273,7 +273,7 @@ def resources_of(
         webhook_endpoints.OneWebhookEndpoint(endpoints),
         webhook_endpoints.Rotate(bodies, endpoints),
         webhook_endpoints.Enable(bodies, endpoints),
-        users.OneUser(bodies, ledger),
+        users.OneUser(bodies, ledger, admission, translations),
         users.SendWelcome(bodies, ledger, intake),
         analytics.UsageEvents(bodies, ledger),
         analytics.Analytics(ledger),

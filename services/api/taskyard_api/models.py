@@ -135,6 +135,13 @@ class Query(Body):
     """Query parameters arrive as text, so numbers are read from text."""
 
 
+def _truth(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Truth = Annotated[bool, BeforeValidator(_truth)]
+
+
 def split(value: object) -> object:
     """Several values of a query parameter, separated by commas."""
     return value.split(",") if isinstance(value, str) else value

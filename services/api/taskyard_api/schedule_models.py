@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from taskyard.admission.bodies import TaskName
 from taskyard.schedules.bodies import SHOWN_FIRES, ScheduleName
 
 from .answers import Page, Shown
-from .models import PageQuery
+from .models import PageQuery, Truth
 
 
 class TaskOfSchedule(Shown):
@@ -102,11 +102,7 @@ class Preview(Shown):
     next_fires: list[datetime] = Field(description="Without jitter.")
 
 
-def _truth(value: object) -> object:
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
-
-
 class SchedulesQuery(PageQuery):
     name: ScheduleName | None = None
     task_name: TaskName | None = None
-    enabled: Annotated[bool, BeforeValidator(_truth)] | None = None
+    enabled: Truth | None = None

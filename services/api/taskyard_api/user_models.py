@@ -13,6 +13,7 @@ from taskyard.catalogue.formats import EmailAddress, OneLine
 from taskyard.store.users import MAX_USER_ID
 
 from .answers import Shown
+from .models import Query, Truth
 
 UserId = Annotated[int, Field(ge=1, le=MAX_USER_ID), NUMBER]
 
@@ -29,6 +30,16 @@ class UserBody(Body):
 
 class SendWelcomeBody(Body):
     user_id: UserId
+
+
+class EraseQuery(Query):
+    dry_run: Truth = Field(default=False, description="Only count: see the result of the task.")
+
+
+class Erasing(Shown):
+    task_id: UUID = Field(description="Of the type `users.erase`; its result tells how much was erased.")
+    message: str
+    status: Literal["PENDING"]
 
 
 class UserProfile(Shown):

@@ -18,9 +18,12 @@ from ..domain.errors import TaskError
 from ..failpoints import failpoint
 from ..lifecycle import archive as archiving
 from ..lifecycle.archive import Archived
-from ..store import old_files, old_tasks, task_archives, tree_items
+from ..lifecycle.committed import Announcer, commit
+from ..lifecycle.erase import Erased, erase
+from ..store import old_files, old_tasks, persons, task_archives, tree_items
 from ..store.audit import Actor
 from ..store.old_tasks import Ages, Look
+from ..store.persons import Found, Person
 from ..store.task_archives import Span, TaskArchive
 from ..store.tree_items import TreeItem
 
@@ -29,11 +32,13 @@ Run = Callable[[Callable[[Connection], Any]], Any]
 
 
 class Upkeep:
-    """`run` runs a verb in a transaction. The methods wait for PostgreSQL and raise LedgerUnavailable where it does not
-    answer; call them within `context.shield`, so that no interrupt cuts a transaction in two."""
+    """`run` runs a verb in a transaction, and `announcer` tells what of it others wait for. The methods wait for
+    PostgreSQL and raise LedgerUnavailable where it does not answer; call them within `context.shield`, so that no
+    interrupt cuts a transaction in two."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, announcer: Announcer) -> None:
         self._run = run
+        self._announcer = announcer
 
     # Archives of tasks
 
@@ -72,6 +77,11 @@ class Upkeep:
         gone: int = self._run(partial(archiving.delete_archived, archive=archive, tasks=tasks))
         return gone
 
+    def remove_old(self, ids: Sequence[UUID], ages: Ages) -> int:
+        """Deletes tasks that no file holds."""
+        gone: int = self._run(partial(archiving.remove_old, ids=ids, ages=ages))
+        return gone
+
     def close_archive(self, archive: TaskArchive) -> None:
         self._run(partial(task_archives.close, archive=archive))
 
@@ -92,6 +102,36 @@ class Upkeep:
         """Those older than `age` that no waiting or running task names. The audit log names `by`, a task."""
         gone: list[TreeItem] = self._run(partial(old_files.delete, ids=ids, age=age, by=Actor(f"task:{by}")))
         return gone
+
+    # What is kept of a person
+
+    def is_erasure_asked(self, user_id: int, task_id: UUID) -> bool:
+        found: bool = self._run(partial(persons.is_asked, user_id=user_id, task_id=task_id))
+        return found
+
+    def person(self, user_id: int) -> Person:
+        found: Person = self._run(partial(persons.person, user_id=user_id))
+        return found
+
+    def look_for_person(self, person: Person, after: UUID) -> Found:
+        found: Found = self._run(partial(persons.look, of=person, after=after))
+        return found
+
+    def erase(self, person: Person, found: Found, *, by: UUID) -> Erased:
+        verb = partial(erase, of=person, found=found, by=Actor(f"task:{by}"))
+        done: Erased = commit(self._run, verb, self._announcer)
+        return done
+
+    def blank_answers(
+        self, person: Person, after: tuple[UUID, str], *, dry_run: bool
+    ) -> tuple[int, tuple[UUID, str] | None]:
+        found: tuple[int, tuple[UUID, str] | None] = self._run(
+            partial(persons.blank_answers, of=person, after=after, dry_run=dry_run)
+        )
+        return found
+
+    def delete_user(self, user_id: int) -> None:
+        self._run(partial(persons.delete_user, user_id=user_id))
 
 
 class NoUpkeep:

@@ -38,6 +38,7 @@ class Action(StrEnum):
     TREE_ITEM_DELETE = "tree_item.delete"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
+    USER_ERASE = "user.erase"
     DEAD_LETTERS_RETRY = "dead_letters.retry"
     DEAD_LETTERS_DISCARD = "dead_letters.discard"
     KEY_CREATE = "key.create"

@@ -8,7 +8,7 @@ task that has ended for so long was submitted before, so the walk reads the olde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,16 +42,27 @@ SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finis
     AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id
         AND (t.workflow_id IS NULL OR p.workflow_id IS DISTINCT FROM t.workflow_id)), 'succeeded') = 'succeeded'
     AND NOT EXISTS (SELECT FROM workflow f WHERE f.id = t.workflow_id AND f.finished_at IS NULL)"""
+# A dead letter waits for a decision, and has a time of its own; a workflow with one is kept as long as it.
+_AGE = """CASE {kind} WHEN 'succeeded' THEN CAST(:succeeded AS interval) WHEN 'failed' THEN CAST(:failed AS interval)
+        WHEN 'cancelled' THEN CAST(:cancelled AS interval) ELSE CAST(:dead_letters AS interval) END"""
+# Of a final task `t` without a workflow and of a workflow `f`; unknown (null) where it has not ended or stays for ever.
+OLD_TASK = "t.finished_at < now() - " + _AGE.format(
+    kind="CASE WHEN t.state = 'failed' AND t.discarded_at IS NULL THEN 'dead_letter' ELSE t.state END"
+)
+OLD_WORKFLOW = "f.finished_at < now() - " + _AGE.format(
+    kind="""CASE WHEN EXISTS (SELECT FROM task d WHERE d.workflow_id = f.id AND d.state = 'failed'
+        AND d.discarded_at IS NULL) THEN 'dead_letter' ELSE f.state END"""
+)
 _LOOK = sa.text(f"""
 WITH looked AS (
-    SELECT id, state, finished_at, workflow_id, parent_id FROM task
+    SELECT id, state, finished_at, discarded_at, workflow_id, parent_id FROM task
     WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+), flows AS MATERIALIZED (
+    SELECT f.id, {OLD_WORKFLOW} AS is_old FROM workflow f
+    WHERE f.id IN (SELECT workflow_id FROM looked WHERE finished_at IS NOT NULL)
 )
-SELECT t.id, coalesce(coalesce(f.finished_at, t.finished_at) < now() - CASE coalesce(f.state, t.state)
-        WHEN 'succeeded' THEN CAST(:succeeded AS interval) WHEN 'failed' THEN CAST(:failed AS interval)
-        ELSE CAST(:cancelled AS interval) END, false)
-    AND {SETTLED} AS is_old
-FROM looked t LEFT JOIN workflow f ON f.id = t.workflow_id AND t.finished_at IS NOT NULL ORDER BY t.id
+SELECT t.id, coalesce(CASE WHEN f.id IS NULL THEN {OLD_TASK} ELSE f.is_old END, false) AND {SETTLED} AS is_old
+FROM looked t LEFT JOIN flows f ON f.id = t.workflow_id ORDER BY t.id
 """)
 _TASKS = sa.text(f"""
 SELECT {_COLUMNS}, p.current AS progress_current, p.total AS progress_total, p.message AS progress_message
@@ -70,13 +81,31 @@ FROM task_event WHERE task_id = ANY(:ids) AND (task_id, id) > (:after_task, :aft
 KINDS = {"attempt": _ATTEMPTS, "event": _EVENTS}
 
 
+# Of each age, the state of its tasks.
+_STATES = {
+    "succeeded": State.SUCCEEDED,
+    "failed": State.FAILED,
+    "cancelled": State.CANCELLED,
+    "dead_letters": State.FAILED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How long final tasks are kept, by their state."""
+    """How long final tasks are kept, by their state; None: for ever. `failed`: those that were discarded;
+    `dead_letters`: the others."""
 
-    succeeded: timedelta
-    failed: timedelta
-    cancelled: timedelta
+    succeeded: timedelta | None
+    failed: timedelta | None
+    cancelled: timedelta | None
+    dead_letters: timedelta | None
+
+    def of(self, states: Collection[str]) -> Ages:
+        """The same, and all tasks in other states are kept for ever."""
+        return Ages(**{name: age if _STATES[name] in states else None for name, age in self.intervals().items()})
+
+    def intervals(self) -> dict[str, timedelta | None]:
+        return {name: getattr(self, name) for name in _STATES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +120,16 @@ def ranges(ages: Ages, *, now: datetime | None = None) -> Iterator[tuple[UUID, U
     """The ids that old tasks may have: up to the time before which all of them were submitted, and beyond that of
     today's, where chosen ids are. A chosen id in between is reached as time goes on."""
     today = now or datetime.now(UTC)
-    yield _LOWEST, earliest_id_at(today - min(ages.succeeded, ages.failed, ages.cancelled) + CLOCK_SKEW)
+    limited = [age for age in ages.intervals().values() if age is not None]
+    if not limited:
+        return
+    yield _LOWEST, earliest_id_at(today - min(limited) + CLOCK_SKEW)
     yield earliest_id_at(today + _AHEAD), _HIGHEST
 
 
 def look(conn: Connection, ages: Ages, after: UUID, before: UUID) -> Look:
     """Looks at the next ids of the range, LOOKED_AT at most."""
-    values = {"after": after, "before": before, "limit": LOOKED_AT, **_intervals(ages)}
+    values = {"after": after, "before": before, "limit": LOOKED_AT, **ages.intervals()}
     rows = conn.execute(_LOOK, values).all()
     return Look([row.id for row in rows if row.is_old], rows[-1].id if len(rows) == LOOKED_AT else None)
 
@@ -115,7 +147,3 @@ def belongings(
     after_task, last = after or (_LOWEST, 0)
     values: Mapping[str, Any] = {"ids": list(ids), "after_task": after_task, "after": last, "limit": limit}
     return conn.execute(KINDS[kind], values).all()
-
-
-def _intervals(ages: Ages) -> dict[str, timedelta]:
-    return {str(s): getattr(ages, str(s)) for s in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}

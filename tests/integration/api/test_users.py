@@ -231,3 +231,32 @@ def test_a_key_without_read_is_told_no_address(api: Api) -> None:
     assert "example.org" not in welcomed.text
     with api.engine.connect() as conn:
         assert conn.execute(sa.text("SELECT count(*) FROM task")).scalar_one() == 1
+
+
+def test_erasing_submits_the_task_that_does_it_and_audits_it_without_what_is_personal(api: Api) -> None:
+    api.http.put(f"{PATH}/7", json=EVA)
+    answer = api.http.delete(f"{PATH}/7")
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/api/v1/tasks/{answer.json()['task_id']}")
+    user_models.Erasing.model_validate_json(answer.content)
+    task = api.http.get(answer.headers["Location"]).json()
+    assert (task["name"], task["params"]) == ("users.erase", {"user_id": 7, "dry_run": False})
+    row = audited(api)[0]
+    assert (row["action"], row["target"]) == ("user.erase", {"type": "user", "id": "7"})
+    assert row["details"] == {"task_id": task["id"], "dry_run": False}
+
+
+def test_a_dry_run_of_erasing_is_asked_of_the_task(api: Api) -> None:
+    answer = api.http.delete(f"{PATH}/7", params={"dry_run": "true"})
+    assert answer.status_code == 202, "also of an id of which no user was written"
+    assert answer.json()["message"] == "What is known of the user is being counted."
+    assert api.http.get(answer.headers["Location"]).json()["params"] == {"user_id": 7, "dry_run": True}
+    assert api.http.delete(f"{PATH}/7", params={"dry_run": "perhaps"}).status_code == 422
+
+
+def test_a_key_that_is_restricted_to_queues_erases_nobody(api: Api) -> None:
+    client = api.client(api.key("read", "submit", "manage", queues=["default"]))
+    assert client.put(f"{PATH}/7", json=EVA).status_code == 201
+    answer = client.delete(f"{PATH}/7")
+    assert (answer.status_code, answer.json()["code"]) == (403, "queue_not_allowed")
+    assert client.get(f"{PATH}/7").status_code == 200
+    assert api.http.get("/api/v1/tasks", params={"name": "users.erase"}).json()["items"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ from tests.kits.maintenance.conftest import Archive, Ledger
     ("state", "days", "goes"),
     [
         *((state, days, days > 30) for state in ("succeeded", "cancelled") for days in (29, 31)),
-        *(("failed", days, days > 90) for days in (31, 89, 91)),
+        *(("failed", days, days > 180) for days in (31, 91, 179, 181)),
         *((str(state), 1000, False) for state in State if state not in FINAL),
     ],
 )
@@ -36,6 +37,16 @@ def test_final_tasks_go_after_the_retention_of_their_state(
     assert ledger_of_tasks.ids() == {task_id}
     assert archive().result["archived"] == goes
     assert (ledger_of_tasks.ids(), ledger_of_tasks.archived()) == ((set(), [task_id]) if goes else ({task_id}, []))
+
+
+@pytest.mark.parametrize("days", [89, 91])
+def test_a_failed_task_that_was_discarded_goes_before_a_dead_letter(
+    ledger_of_tasks: Ledger, archive: Archive, days: int
+) -> None:
+    task_id = ledger_of_tasks.put(State.FAILED, days=days, discarded_at=datetime.now(UTC))
+    dead_letter = ledger_of_tasks.put(State.FAILED, days=days)
+    archive()
+    assert ledger_of_tasks.ids() == ({dead_letter} if days > 90 else {dead_letter, task_id})
 
 
 def test_an_archive_holds_all_that_the_ledger_had_of_a_task(ledger_of_tasks: Ledger, archive: Archive) -> None:
@@ -84,7 +95,7 @@ def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_ta
 
 def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
     ledger_of_tasks.put(days=1)
-    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
+    assert archive().result == {"archived": 0, "removed": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
     assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
 
 
@@ -200,7 +211,7 @@ def test_a_dry_run_tells_at_the_soft_limit_what_it_has_counted(
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
     done = [ledger_of_tasks.put(state, days=0) for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)]
     none = MaintenanceSettings(
-        archive_succeeded_after_days=0, archive_failed_after_days=0, archive_cancelled_after_days=0
+        archive_succeeded_after_days=0, archive_dead_letters_after_days=0, archive_cancelled_after_days=0
     )
     assert archive(settings=none).result["archived"] == 3
     assert sorted(ledger_of_tasks.archived()) == sorted(done)

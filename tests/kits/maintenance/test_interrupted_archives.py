@@ -19,6 +19,7 @@ from taskyard.store import ledger, task_archives, tree_items
 from taskyard.store.task_archives import Span, TaskArchive
 from taskyard.store.tree_items import TreeItem
 from taskyard_kits.maintenance import archive as archive_module
+from tests.kits.conftest import Announced
 from tests.kits.maintenance.conftest import Archive, Ledger
 
 
@@ -26,7 +27,7 @@ class Disturbed(Upkeep):
     """Something happens before or after one of its steps, for once."""
 
     def __init__(self, of: Ledger, step: str, happens: Callable[[], object], *, after: bool = False) -> None:
-        super().__init__(partial(ledger.run_transaction, of.engine))
+        super().__init__(partial(ledger.run_transaction, of.engine), Announced())
         self._step = step
         self._happens = happens
         self._after = after
@@ -97,7 +98,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_task_that_changes_after_it_was_written_stays(ledger_of_tasks: Ledger, archive: Archive, change: str) -> None:
-    changed, other = ledger_of_tasks.put(State.FAILED), ledger_of_tasks.put(State.FAILED)
+    changed, other = (ledger_of_tasks.put(State.FAILED, days=200) for _ in range(2))
     happens = partial(ledger_of_tasks.do, CHANGES[change], id=changed)
     result = archive(upkeep=Disturbed(ledger_of_tasks, "store", happens, after=True)).result
     assert (result["archived"], result["stayed"]) == (1, 1)
@@ -121,7 +122,7 @@ def test_one_task_archives_at_a_time(ledger_of_tasks: Ledger, archive: Archive) 
     with ledger.connection(ledger_of_tasks.engine) as conn:
         assert task_archives.begin(conn, other, claim) is not None
         assert task_archives.begin(conn, other, claim) is not None, "its own is there for it again"
-    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": True, "more": False}
+    assert archive().result == {"archived": 0, "removed": 0, "stayed": 0, "item_ids": [], "busy": True, "more": False}
     assert len(ledger_of_tasks.ids()) == 2
     ledger_of_tasks.do("UPDATE task SET claim = :another WHERE id = :id", id=other, another=uuid4())
     assert archive().result["archived"] == 1, "its attempt lost the task"

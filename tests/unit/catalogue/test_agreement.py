@@ -242,6 +242,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
              {"user_id": 1.5}, {"user_id": None}, {"user_id": 1, "more": 1}],
         ),
     ),
+    "users.erase": (
+        [{"user_id": 1}, {"user_id": 7, "dry_run": True}],
+        [{}, {"user_id": 0}, {"user_id": "1"}, {"user_id": 1, "dry_run": "yes"}, {"user_id": 1, "more": 1}],
+    ),
     "selection.run_select": (
         [PANEL, {**PANEL, "output": {"gsheet_id": "1aB-_"}},
          {**PANEL, "feature_data": {"rows": [{"id": 1, "a": None}]}},

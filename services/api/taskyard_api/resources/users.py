@@ -13,25 +13,31 @@ from sqlalchemy import Connection
 from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import message
-from taskyard.lifecycle.submit import SubmittedTask
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.store import audit, users
 from taskyard.store.audit import Action, Actor
 from taskyard.store.users import MAX_USER_ID, NoSuchEndpoint, Put, User, UserData
 
 from .. import user_models, views
-from ..admission import Admitted
+from ..admission import Admission, Admitted
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
-from ..refusals import Fault, Invalid
+from ..parameters import query_of
+from ..refusals import Fault, Invalid, QueueNotAllowed
 from ..requests import Request
 from ..submission import Accepted, Intake
-from ..translation import Words
-from ..user_models import SendWelcomeBody, UserBody
+from ..translation import LANGUAGE, Translations, Words
+from ..user_models import EraseQuery, SendWelcomeBody, UserBody
 
 WELCOME = "email.send_welcome"
+ERASE = "users.erase"
+_ERASING = message("What is known of the user is being erased.")
+_COUNTING = message("What is known of the user is being counted.")
+_ALL_QUEUES = message("Tasks of all queues are erased: this key may only see some of them.")
 _MISSING = message("There is no such user.")
 _NO_ENDPOINT = message("Must be one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")
 _ID = re.compile(r"[1-9][0-9]{0,15}")
@@ -62,9 +68,11 @@ def _shown(user: User, caller: Caller) -> dict[str, Any]:
 
 
 class OneUser:
-    def __init__(self, bodies: Bodies, ledger: LedgerPool) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, admission: Admission, translations: Translations) -> None:
         self._bodies = bodies
         self._ledger = ledger
+        self._admission = admission
+        self._translations = translations
 
     @Operation(
         summary="Read a user, with profile and statistics",
@@ -107,6 +115,42 @@ class OneUser:
         views.send(resp, 201 if done.is_new else 200, _shown(done.user, caller))
         if done.is_new:
             resp.set_header("Location", f"/api/v1/users/{wanted}")
+
+    @Operation(
+        summary="Erase what is known of a user",
+        description="Submits a task that cancels the tasks about this user, takes away what these and others hold of"
+        " the user, and deletes the user with profile and statistics. Call it also where no user was written. 403 for"
+        " keys that are restricted to queues; 503 `type_not_registered`: no worker has brought the task type that does"
+        " it.",
+        scope=Scope.MANAGE,
+        query=EraseQuery,
+        answers={
+            202: Answer(
+                description="The task that does it.", model=user_models.Erasing, headers=("Location", *LANGUAGE)
+            )
+        },
+        refusals=(404,),
+    )
+    async def on_delete(self, req: Request, resp: falcon.asgi.Response, user_id: str) -> None:
+        wanted, query, caller = _user_id(user_id), query_of(EraseQuery, req), req.context.caller
+        if caller.queues is not None:
+            raise QueueNotAllowed(_ALL_QUEUES)
+        await self._admission.require_type(ERASE)
+        wish = SubmitTask(name=ERASE, params={"user_id": wanted, "dry_run": query.dry_run})
+        (task,) = (await self._admission.admit([wish], req.context, await self._bodies.nothing(req))).tasks
+        written = await self._ledger.commit(partial(_erase, task=task, user_id=wanted, by=req.actor()))
+        words = self._translations.for_reader(req)
+        told = words.say(_COUNTING if query.dry_run else _ERASING)
+        views.send(resp, 202, {"task_id": written.id, "message": told, "status": "PENDING"}, words)
+        resp.set_header("Location", f"/api/v1/tasks/{written.id}")
+
+
+def _erase(conn: Connection, task: NewTask, user_id: int, by: Actor) -> Committed[SubmittedTask]:
+    """The task does nothing without this row."""
+    done = submit(conn, [task])
+    (written,) = done.answer
+    audit.record(conn, by, Action.USER_ERASE, user_id, task_id=written.id, dry_run=task.params["dry_run"])
+    return done.answering(written)
 
 
 def _put(conn: Connection, user_id: int, data: UserData, by: Actor, owner: str | None) -> Put | None:

@@ -123,7 +123,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable, ex
         Path(plan.temp_dir),
         Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
         LedgerMarks(partial(ledger.run_transaction, submits)),
-        Upkeep(partial(ledger.run_transaction, submits)),
+        Upkeep(partial(ledger.run_transaction, submits), dispatcher),
         NO_ATTRIBUTES if spans is None else spans,
     )
     wear = Wear(

@@ -1,0 +1,101 @@
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+"""erase: what final tasks hold of a person goes, and the tasks stay, with their times and outcomes.
+
+No edge of the transition table. Tasks about the person that have not ended are cancelled first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..store.audit import Actor
+from ..store.persons import ERASED, Found, Person
+from .cancel import cancel, cancel_descendants, hold_families
+from .committed import Committed, together
+
+# In place of an address. Nothing is delivered to it (RFC 2606), and a list of addresses stays one.
+NOBODY = "erased@erased.invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many tasks: cancelled because they were about the person; blanked; with their address replaced."""
+
+    cancelled: int = 0
+    blanked: int = 0
+    mentions: int = 0
+
+
+_ERROR = """CASE WHEN t.error IS NOT NULL
+            THEN t.error - 'values' || '{"message": "What was said of this failure was erased."}' END"""
+# A dead letter without its parameters could only fail again, so it is put away.
+_BLANK = sa.text(f"""
+WITH locked AS (
+    SELECT id FROM task WHERE id = ANY(:ids) AND finished_at IS NOT NULL ORDER BY id FOR UPDATE
+), blanked AS (
+    UPDATE task t SET params = '{ERASED}', tags = '{{}}', callback = NULL,
+        result = CASE WHEN t.result IS NOT NULL THEN CAST('{ERASED}' AS jsonb) END,
+        error = {_ERROR}, discarded_at = CASE WHEN t.state = 'failed' THEN coalesce(t.discarded_at, now()) END
+    FROM locked WHERE t.id = locked.id RETURNING t.id
+), attempts AS (
+    UPDATE task_attempt t SET traceback = NULL, error = {_ERROR} FROM blanked WHERE t.task_id = blanked.id
+), events AS (
+    UPDATE task_event e SET data = data || '{{"message": ""}}' FROM blanked
+    WHERE e.task_id = blanked.id AND e.data ? 'message'
+), progress AS (
+    UPDATE task_progress p SET message = '' FROM blanked WHERE p.task_id = blanked.id
+)
+SELECT count(*) FROM blanked
+""")
+
+
+def _replaced(column: str) -> str:
+    return f"CAST(regexp_replace({column}::text, :pattern, :nobody, 'gi') AS jsonb)"
+
+
+# Not of a task that runs: its next write would bring the address back.
+_REPLACE = sa.text(f"""
+WITH locked AS (
+    SELECT id FROM task WHERE id = ANY(:ids) AND state <> 'running' ORDER BY id FOR UPDATE
+), replaced AS (
+    UPDATE task t SET params = {_replaced("t.params")}, result = {_replaced("t.result")},
+        error = {_replaced("t.error")},
+        tags = ARRAY(SELECT regexp_replace(tag, :pattern, :nobody, 'gi') FROM unnest(t.tags) tag)
+    FROM locked WHERE t.id = locked.id RETURNING t.id
+), attempts AS (
+    UPDATE task_attempt a SET error = {_replaced("a.error")},
+        traceback = regexp_replace(a.traceback, :pattern, :nobody, 'gi')
+    FROM replaced WHERE a.task_id = replaced.id
+), events AS (
+    UPDATE task_event e SET data = {_replaced("e.data")} FROM replaced
+    WHERE e.task_id = replaced.id AND e.data::text ~* :pattern
+), progress AS (
+    UPDATE task_progress p SET message = regexp_replace(p.message, :pattern, :nobody, 'gi')
+    FROM replaced WHERE p.task_id = replaced.id
+)
+SELECT count(*) FROM replaced
+""")
+
+
+def erase(conn: Connection, of: Person, found: Found, *, by: Actor) -> Committed[Erased]:
+    """Cancels the tasks about the person, and what they submitted, blanks those that have ended, and replaces the
+    address in the others that do not run. In a transaction; to be repeated while tasks run."""
+    parts: list[Committed[list[UUID]]] = []
+    if found.about:
+        hold_families(conn, found.about)
+        asked = cancel(conn, found.about, actor=by.name)
+        moved = [c.change.task_id for c in asked.answer if c.before != c.change.state]
+        parts = [asked.answering(moved), cancel_descendants(conn, found.about, actor=by.name)]
+    cancelled = sum(len(part.answer) for part in parts)
+    blanked = _count(conn, _BLANK, {"ids": found.about})
+    mentions = _count(conn, _REPLACE, {"ids": found.mentioning, "pattern": of.pattern, "nobody": NOBODY})
+    return together(parts, Erased(cancelled, blanked, mentions))
+
+
+def _count(conn: Connection, statement: sa.TextClause, values: dict[str, object]) -> int:
+    count: int = conn.execute(statement, values).scalar_one() if values["ids"] else 0
+    return count

@@ -1,0 +1,159 @@
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+"""What the ledger holds of a person: tasks that are about them, tasks that mention their address, stored answers.
+
+A task is about a person where a parameter that its type marks (`catalogue/persons.py`) has their id or address, and a
+delivery where it tells of such a task. It mentions them where their address stands anywhere in what is kept of it.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..catalogue.persons import MARK
+from ..domain.callbacks import DELIVER
+from ..domain.tasks import State
+from .audit import Action
+from .tables.users import user_activity, users
+
+# Tasks, or stored answers, that one statement looks at: some 50 ms.
+LOOKED_AT = 2_000
+# What stands in place of parameters, results and answers.
+ERASED = '{"erased": true}'
+LOWEST = UUID(int=0)
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`places`: names of types, each with a parameter that it marks."""
+
+    id: int
+    email: str | None
+    places: Sequence[tuple[str, str]]
+
+    @property
+    def names(self) -> list[str]:
+        """What a marked parameter has of them."""
+        return [str(self.id), *([] if self.email is None else [self.email.lower()])]
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of PostgreSQL for their address as it stands in JSON, and not for a longer one that ends
+        or begins alike."""
+        written = _PUNCTUATION.sub(r"\\\g<0>", orjson.dumps(self.email or "").decode()[1:-1])
+        return rf"(?<![a-z0-9._%+-]){written}(?![a-z0-9-]|\.[a-z0-9])"
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "types": [name for name, _ in self.places],
+            "properties": [parameter for _, parameter in self.places],
+            "names": self.names,
+            "email": None if self.email is None else self.email.lower(),
+            "pattern": self.pattern,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Ids of tasks; `last`: the highest one that was looked at, None at the end. `running` ones still write."""
+
+    about: list[UUID]
+    mentioning: list[UUID]
+    running: list[UUID]
+    last: UUID | None
+
+
+_PLACES = sa.text("""
+SELECT DISTINCT t.name, p.key FROM task_type t
+CROSS JOIN LATERAL jsonb_each(CASE jsonb_typeof(t.spec #> '{params,properties}')
+    WHEN 'object' THEN t.spec #> '{params,properties}' ELSE '{}' END) p
+WHERE jsonb_path_exists(p.value, CAST(:marked AS jsonpath))
+""")
+# What is kept of a task beside its numbers and times.
+_SAID = """concat_ws(' ', t.params::text, t.result::text, t.error::text, array_to_string(t.tags, ' '),
+        (SELECT p.message FROM task_progress p WHERE p.task_id = t.id),
+        (SELECT string_agg(concat_ws(' ', a.error::text, a.traceback), ' ') FROM task_attempt a WHERE a.task_id = t.id),
+        (SELECT string_agg(e.data::text, ' ') FROM task_event e WHERE e.task_id = t.id))"""
+_LOOK = sa.text(f"""
+WITH looked AS (
+    SELECT id, name, state, params, result, error, tags FROM task WHERE id > :after ORDER BY id LIMIT :limit
+), told AS (
+    SELECT t.id, t.state,
+        EXISTS (SELECT FROM unnest(CAST(:types AS text[]), CAST(:properties AS text[])) p(name, parameter)
+            WHERE p.name = t.name AND lower(t.params ->> p.parameter) = ANY(CAST(:names AS text[])))
+        OR t.name = '{DELIVER}' AND EXISTS (SELECT FROM task s WHERE s.params = '{ERASED}'
+            AND s.id = CAST(coalesce(t.params #>> '{{payload,data,id}}', t.params ->> 'progress_of') AS uuid)
+        ) AS is_about,
+        CASE WHEN CAST(:email AS text) IS NULL THEN NULL ELSE {_SAID} END AS said
+    FROM looked t
+)
+SELECT id, state, is_about, coalesce(strpos(lower(said), :email) > 0 AND said ~* :pattern, false) AS is_mentioning
+FROM told ORDER BY id
+""")
+# The answer to a submit has the place of its task in a header, and its parameters.
+_ANSWERS = sa.text(f"""
+WITH looked AS (
+    SELECT api_key_id, key, headers ->> 'Location' AS location, answer FROM idempotency_key
+    WHERE (api_key_id, key) > (:after_id, :after) ORDER BY api_key_id, key LIMIT :limit
+), held AS (
+    SELECT l.api_key_id, l.key FROM looked l
+    WHERE l.answer <> convert_to('{ERASED}', 'UTF8') AND (
+        EXISTS (SELECT FROM task t WHERE t.params = '{ERASED}'
+            AND t.id = CAST(substring(l.location FROM '^/api/v1/tasks/([0-9a-f-]{{36}})$') AS uuid))
+        OR coalesce(convert_from(l.answer, 'UTF8') ~* :pattern AND CAST(:email AS text) IS NOT NULL, false))
+), blanked AS (
+    UPDATE idempotency_key k SET answer = convert_to('{ERASED}', 'UTF8') FROM held h
+    WHERE NOT CAST(:dry_run AS boolean) AND (k.api_key_id, k.key) = (h.api_key_id, h.key)
+)
+SELECT (SELECT count(*) FROM held) AS held, l.api_key_id, l.key
+FROM looked l ORDER BY l.api_key_id DESC, l.key DESC LIMIT 1
+""")
+_IS_ASKED = sa.text("""
+SELECT EXISTS (SELECT FROM audit WHERE target_id = :user_id AND action = :action AND details ->> 'task_id' = :task_id)
+""")
+
+
+def is_asked(conn: Connection, user_id: int, task_id: UUID) -> bool:
+    """Whether the audit log says that this task was to erase this user."""
+    values = {"user_id": str(user_id), "action": Action.USER_ERASE, "task_id": str(task_id)}
+    return bool(conn.execute(_IS_ASKED, values).scalar_one())
+
+
+def person(conn: Connection, user_id: int) -> Person:
+    email = conn.execute(sa.select(users.c.email).where(users.c.id == user_id)).scalar()
+    places = conn.execute(_PLACES, {"marked": f'$.**."{MARK}"'}).all()
+    return Person(user_id, email, [(name, parameter) for name, parameter in places])
+
+
+def look(conn: Connection, of: Person, after: UUID) -> Found:
+    """Looks at the next tasks of the ledger, LOOKED_AT at most."""
+    rows = conn.execute(_LOOK, {**of.values(), "after": after, "limit": LOOKED_AT}).all()
+    about = [row.id for row in rows if row.is_about]
+    mentioning = [row.id for row in rows if row.is_mentioning and not row.is_about]
+    running = [row.id for row in rows if row.state == State.RUNNING and (row.is_about or row.is_mentioning)]
+    return Found(about, mentioning, running, rows[-1].id if len(rows) == LOOKED_AT else None)
+
+
+def blank_answers(
+    conn: Connection, of: Person, after: tuple[UUID, str], *, dry_run: bool
+) -> tuple[int, tuple[UUID, str] | None]:
+    """Blanks those of the next answers, kept for Idempotency-Keys, that hold something of them; how many, and the last
+    key, None at the end."""
+    values = {"email": of.email, "pattern": of.pattern, "limit": LOOKED_AT, "dry_run": dry_run}
+    row = conn.execute(_ANSWERS, {**values, "after_id": after[0], "after": after[1]}).first()
+    return (0, None) if row is None else (row.held, (row.api_key_id, row.key))
+
+
+def delete_user(conn: Connection, user_id: int) -> None:
+    """With its profile, statistics and activity."""
+    conn.execute(sa.delete(user_activity).where(user_activity.c.user_id == user_id))
+    conn.execute(sa.delete(users).where(users.c.id == user_id))

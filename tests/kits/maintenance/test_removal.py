@@ -1,0 +1,212 @@
+"""maintenance.archive_tasks, where tasks of some states are removed without a file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine
+
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.tasks import Failed, State, Succeeded
+from taskyard.lifecycle.cancel import cancel
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.retry import retry
+from taskyard.lifecycle.submit import SubmittedTask, submit
+from taskyard.running.upkeep import Upkeep
+from taskyard.store import ledger
+from taskyard.store.old_tasks import Ages
+from taskyard_kits.maintenance import removal
+from taskyard_kits.maintenance.settings import MaintenanceSettings
+from tests.integration.lifecycle import rows
+from tests.kits.conftest import Announced
+from tests.kits.maintenance.conftest import SETTINGS, Archive, Ledger
+
+
+class CutOff(Upkeep):
+    """PostgreSQL is away from the second batch on."""
+
+    def __init__(self, of: Ledger) -> None:
+        super().__init__(partial(ledger.run_transaction, of.engine), Announced())
+        self._left = 1
+
+    def remove_old(self, ids: Sequence[UUID], ages: Ages) -> int:
+        if not self._left:
+            raise LedgerUnavailable("cut off")
+        self._left -= 1
+        return super().remove_old(ids, ages)
+
+
+ALL = MaintenanceSettings(remove_states=("succeeded", "failed", "cancelled"))
+
+
+def test_only_states_that_the_operator_names_are_removed_without_a_file(
+    ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    succeeded = [ledger_of_tasks.put(days=31) for _ in range(3)]
+    cancelled = ledger_of_tasks.put(State.CANCELLED, days=31)
+    young = {ledger_of_tasks.put(days=29), ledger_of_tasks.put(State.QUEUED)}
+    settings = MaintenanceSettings(remove_states=("succeeded",))
+    counted = archive({"dry_run": True}, settings=settings).result
+    assert (counted["removed"], counted["archived"]) == (3, 1)
+    assert ledger_of_tasks.ids() == {*succeeded, cancelled, *young}
+    run = archive(settings=settings)
+    assert (run.result["removed"], run.result["archived"], run.result["more"]) == (3, 1, False)
+    assert run.attributes == {"archive.tasks": 1, "archive.removed": 3}
+    assert (ledger_of_tasks.archived(), ledger_of_tasks.ids()) == ([cancelled], young)
+
+
+def test_with_a_task_goes_all_that_the_ledger_has_of_it(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    task_id = ledger_of_tasks.put()
+    for statement in (
+        "INSERT INTO task_attempt (task_id, attempt, outcome, queue) VALUES (:id, 1, 'failed', 'default')",
+        "INSERT INTO task_event (task_id, attempt, kind) VALUES (:id, 1, 'log')",
+        "INSERT INTO task_progress (task_id, attempt, current) VALUES (:id, 1, 3)",
+        "INSERT INTO task_mark (task_id, position) VALUES (:id, 3)",
+        "INSERT INTO unique_key (name, key, task_id, hold) VALUES ('email.send', 'k', :id, 'active')",
+    ):
+        ledger_of_tasks.do(statement, id=task_id)
+    assert archive(settings=ALL).result["removed"] == 1
+    for table in ("task", "task_attempt", "task_event", "task_progress", "task_mark", "unique_key", "task_archive"):
+        assert ledger_of_tasks.all(f"SELECT count(*) FROM {table}") == [0], table
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, ALL])
+def test_a_workflow_with_a_dead_letter_stays_as_long_as_the_dead_letter_does(
+    ledger_of_tasks: Ledger, archive: Archive, settings: MaintenanceSettings
+) -> None:
+    flow = uuid4()
+    steps = [ledger_of_tasks.put(state, days=179, workflow_id=flow) for state in (State.SUCCEEDED, State.FAILED)]
+    ledger_of_tasks.do(
+        "INSERT INTO workflow (id, on_failure, queues, state, steps, finished_at)"
+        " VALUES (:id, 'continue', '{}', 'failed', 2, now() - interval '179 days')",
+        id=flow,
+    )
+    for step in steps:
+        ledger_of_tasks.do(
+            "INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+            " VALUES (:step, :id, 's', 0, '{}', '{}')",
+            step=step,
+            id=flow,
+        )
+    archive(settings=settings)
+    assert ledger_of_tasks.ids() == set(steps)
+    ledger_of_tasks.do("UPDATE task SET discarded_at = now() WHERE state = 'failed'")
+    archive(settings=settings)
+    assert ledger_of_tasks.ids() == set()
+    for table in ("workflow", "workflow_step"):
+        assert ledger_of_tasks.all(f"SELECT count(*) FROM {table}") == [0]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SUCCEEDED])
+def test_a_child_stays_while_its_parent_may_run_again(ledger_of_tasks: Ledger, archive: Archive, state: State) -> None:
+    parent = ledger_of_tasks.put(state, days=29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive(settings=ALL).result["removed"] == 0
+    assert ledger_of_tasks.ids() == {parent, child}
+
+
+def test_a_task_that_another_transaction_holds_is_left_to_the_next_run(
+    ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    held, free = ledger_of_tasks.put(), ledger_of_tasks.put()
+    with ledger.transaction(ledger_of_tasks.engine) as conn:
+        conn.exec_driver_sql("SELECT FROM task WHERE id = %s FOR UPDATE", (held,))
+        assert archive(settings=ALL).result["removed"] == 1
+        assert free not in ledger_of_tasks.ids()
+    assert archive(settings=ALL).result["removed"] == 1
+
+
+def test_a_task_that_is_retried_after_it_was_found_stays(ledger_of_tasks: Ledger, upkeep: Upkeep) -> None:
+    retried = ledger_of_tasks.put(State.QUEUED)
+    assert upkeep.remove_old([retried], ALL.removed) == 0
+    assert ledger_of_tasks.ids() == {retried}
+
+
+def test_an_attempt_that_is_cut_off_leaves_the_rest_to_the_next(
+    ledger_of_tasks: Ledger, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_AT_ONCE", 2)
+    for _ in range(5):
+        ledger_of_tasks.put()
+    cut = archive(settings=ALL, upkeep=CutOff(ledger_of_tasks))
+    assert cut.will_retry
+    assert len(ledger_of_tasks.ids()) == 3
+    assert archive(settings=ALL).result["removed"] == 3
+
+
+def test_other_words_than_final_states_are_refused() -> None:
+    with pytest.raises(ValidationError, match="takes cancelled, failed, succeeded, separated by commas"):
+        MaintenanceSettings(remove_states=("queued",))
+
+
+def test_the_removal_of_a_hundred_thousand_tasks_holds_up_no_other_verb(
+    engine: Engine, ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    """Tasks are submitted, claimed, finished, retried and cancelled meanwhile, and none of it waits for a lock."""
+    ledger_of_tasks.do(_HUNDRED_THOUSAND)
+    done = threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        waits = threads.submit(_lock_waits, engine, done)
+        others = threads.submit(_other_verbs, engine, done)
+        try:
+            result = archive(settings=ALL).result
+        finally:
+            done.set()
+        assert result["removed"] >= 100_000
+        assert others.result() > 10
+        assert waits.result() == []
+    assert ledger_of_tasks.all("SELECT count(*) FROM task WHERE created_at < now() - interval '1 day'") == [0]
+
+
+_HUNDRED_THOUSAND = """
+INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, created_at, state,
+    run_at, finished_at, attempt)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+    'email.send', 'default', '{}', 4, 540, 600, at, 'succeeded', at, at, 1
+FROM (SELECT n, now() - interval '100 days' + n * interval '1 second' AS at FROM generate_series(1, 100000) n) of_all
+"""
+
+
+def _other_verbs(engine: Engine, done: threading.Event) -> int:
+    rounds = 0
+    with ledger.transaction(engine) as conn:
+        worker_id = rows.register(conn)
+    while not done.is_set():
+        ids = [task.id for task in ledger.run_transaction(engine, _submitted).answer]
+        claim_id = uuid4()
+
+        def work(conn: Connection, ids: list[UUID] = ids, claim_id: UUID = claim_id) -> None:
+            rows.Worker(conn, worker_id).claim(ids[:2], claim_id)
+            ends = Finished(ids[0], claim_id, Succeeded({}), 0.1), Finished(ids[1], claim_id, Failed(rows.FAULT), 0.1)
+            finish(conn, ends)
+            retry(conn, [ids[1]], life=timedelta(days=1))
+            cancel(conn, ids[2:])
+
+        ledger.run_transaction(engine, work)
+        rounds += 1
+    return rounds
+
+
+def _submitted(conn: Connection) -> Committed[list[SubmittedTask]]:
+    return submit(conn, [rows.new() for _ in range(4)])
+
+
+def _lock_waits(engine: Engine, done: threading.Event) -> list[str]:
+    """The statements that were seen waiting for a lock of a row or table."""
+    seen: list[str] = []
+    waiting = sa.text(
+        "SELECT left(query, 80) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event <> 'extend'"
+    )
+    while not done.wait(0.002):
+        with ledger.connection(engine) as conn:
+            seen += conn.execute(waiting).scalars()
+    return seen
