@@ -8,7 +8,7 @@ import pytest
 
 from taskyard.settings import Settings
 from taskyard.telemetry.metrics import Metrics
-from taskyard_api.composition import engines_of
+from taskyard_api.engines import engines_of
 from taskyard_scheduler.composition import compose
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor

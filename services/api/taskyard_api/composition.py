@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import falcon.asgi
-from sqlalchemy import Engine
 
 from taskyard import failpoints
 from taskyard.broker.connect import make_async_redis
@@ -20,7 +18,6 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
 from taskyard.storage.chosen import storage_of
-from taskyard.store.ledger import engine_of
 from taskyard.telemetry.exports import NO_EXPORTS, Exports
 from taskyard.telemetry.metrics import Metrics
 
@@ -29,7 +26,7 @@ from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .bodies import Bodies
 from .callbacks import Callbacks
-from .collector import MAX_FLIGHTS
+from .engines import engines_of
 from .flows import Flows
 from .gate import Gate
 from .health import Health
@@ -40,7 +37,6 @@ from .lifespan import Lifespan, WakeUps
 from .limits import RateLimit
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
-from .patience import LONGEST_STATEMENT
 from .problems import Problems
 from .queues import KnownQueues
 from .request_counts import RequestCounts
@@ -77,8 +73,6 @@ from .translation import Translations, read_catalogues
 from .uploads import Files
 from .views import TaskViews
 
-# While the database is away, callers get a 503 soon instead of waiting.
-_PATIENCE = timedelta(seconds=2)
 # Of a cache of its own, at the same time; one more gets a 503.
 _READERS = 16
 
@@ -99,22 +93,6 @@ class Service:
 def cipher_of(settings: Settings) -> Cipher:
     """Raises SecretsUnreadable."""
     return Cipher([key.get_secret_value() for key in settings.secret_keys])
-
-
-def engines_of(settings: Settings) -> tuple[Engine, Engine]:
-    """The engine of plain submits, and that of everything else. Plain submits keep their plans: planning was a third of
-    what a submit costs PostgreSQL."""
-    make = partial(
-        engine_of,
-        settings,
-        "taskyard-api",
-        statement_timeout=min(settings.db_statement_timeout, LONGEST_STATEMENT),
-        connect_timeout=_PATIENCE,
-        pool_timeout=_PATIENCE,
-    )
-    submits = make(serves=["plain submits"] * MAX_FLIGHTS, plan_anew=False)
-    readers = ["a thread of the ledger pool"] * settings.db_pool_size
-    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "health"])
 
 
 def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:

@@ -37,7 +37,7 @@ _BLANK = sa.text(f"""
 WITH locked AS (
     SELECT id FROM task WHERE id = ANY(:ids) AND finished_at IS NOT NULL ORDER BY id FOR UPDATE
 ), blanked AS (
-    UPDATE task t SET params = '{ERASED}', tags = '{{}}', callback = NULL,
+    UPDATE task t SET params = '{ERASED}', tags = '{{}}', limits = NULL, callback = NULL,
         result = CASE WHEN t.result IS NOT NULL THEN CAST('{ERASED}' AS jsonb) END,
         error = {_ERROR}, discarded_at = CASE WHEN t.state = 'failed' THEN coalesce(t.discarded_at, now()) END
     FROM locked WHERE t.id = locked.id RETURNING t.id
