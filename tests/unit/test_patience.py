@@ -38,6 +38,21 @@ def test_all_waits_of_a_request_share_its_time() -> None:
     run(request)
 
 
+def test_an_answer_that_comes_too_late_is_not_waited_for() -> None:
+    async def request() -> None:
+        one, answer = Patience(0.1), asyncio.get_running_loop().create_future()
+        with pytest.raises(LedgerUnavailable):
+            await one.answer_of(answer)
+        assert answer.done(), "whoever writes it sees that its caller has left"
+        with pytest.raises(LedgerUnavailable):
+            await one.answer_of(asyncio.get_running_loop().create_future())
+        at_once = asyncio.get_running_loop().create_future()
+        at_once.set_result("in time")
+        assert await Patience().answer_of(at_once) == "in time"
+
+    run(request)
+
+
 def test_time_beside_the_waits_does_not_count() -> None:
     async def request() -> None:
         one = Patience(0.2)

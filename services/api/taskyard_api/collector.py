@@ -96,8 +96,7 @@ class Collector(Generic[U, A]):
                 self._take_off()
             elif self._planned is None:
                 self._planned = loop.call_later(self._gather_seconds, self._take_off)
-        async with patience().wait():
-            return await answer
+        return await patience().answer_of(answer)
 
     async def close(self) -> None:
         """Refuses new units and writes those that wait."""

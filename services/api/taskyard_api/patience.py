@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.messages import message
 from taskyard.store.ledger import SERVER_IS_LATE
+
+T = TypeVar("T")
 
 # A statement of the API ends after so long, or after what the settings say where that is less.
 LONGEST_STATEMENT = timedelta(seconds=10)
@@ -39,9 +42,28 @@ class Patience:
             async with asyncio.timeout(max(0.0, self._left)):
                 yield
         except TimeoutError:
-            raise LedgerUnavailable("PostgreSQL did not answer in the time that a request has") from None
+            raise _too_late() from None
         finally:
             self._left -= time.monotonic() - began
+
+    async def answer_of(self, future: asyncio.Future[T]) -> T:
+        """The same for a future that nothing else cancels, at a quarter of the cost: every submit passes here."""
+        began = time.monotonic()
+        timer = asyncio.get_running_loop().call_later(max(0.0, self._left), _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._left -= time.monotonic() - began
+
+
+def _give_up(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(_too_late())
+
+
+def _too_late() -> LedgerUnavailable:
+    return LedgerUnavailable("PostgreSQL did not answer in the time that a request has")
 
 
 _of_request: ContextVar[Patience | None] = ContextVar("patience", default=None)
