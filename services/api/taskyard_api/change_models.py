@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, field_validator, model_validator
 
 from taskyard.admission.bodies import MAX_TASKS, NUMBER, Body, Id, Instant, QueueName, Tag, TaskName
 from taskyard.domain.messages import message
 
+
+def _without_null(schema: dict[str, Any]) -> None:
+    for name, field in schema["properties"].items():
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        schema["properties"][name] = {**(kinds[0] if kinds else {}), **field}
+        schema["properties"][name].pop("default", None)
+
+
+class _Given(Body):
+    """What is left out is not asked for; null is refused, because a filter of nothing but null would fit everything."""
+
+    model_config = ConfigDict(json_schema_extra=_without_null)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError(message("Must not be null. Leave it out."))
+        return value
+
+
+def _some(schema: dict[str, Any]) -> None:
+    _without_null(schema)
+    schema["minProperties"] = 1
+
+
+def _one_of_two(schema: dict[str, Any]) -> None:
+    _without_null(schema)
+    schema["oneOf"] = [{"required": ["ids"]}, {"required": ["filter"]}]
+
+
 LiveState = Literal["blocked", "scheduled", "queued", "running", "retrying"]
 
 
-class CancelFilter(Body):
+class CancelFilter(_Given):
     """All conditions have to hold."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra=_some)
 
     state: Annotated[list[LiveState], Field(min_length=1, max_length=5)] = Field(
         default_factory=lambda: list(get_args(LiveState)), description="By default all that have not ended."
@@ -28,16 +59,16 @@ class CancelFilter(Body):
     created_before: Instant | None = None
 
     @model_validator(mode="after")
-    def _some(self) -> CancelFilter:
-        if not any(value is not None for name, value in self if name in self.model_fields_set):
+    def _has_some(self) -> CancelFilter:
+        if not self.model_fields_set:
             raise ValueError(message("Give one condition at least."))
         return self
 
 
-class CancelBody(Body):
+class CancelBody(_Given):
     """The tasks: `ids`, or those that match a `filter`."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["filter"]}]})
+    model_config = ConfigDict(json_schema_extra=_one_of_two)
 
     ids: list[Id] = Field(default_factory=list, min_length=1, max_length=MAX_TASKS)
     filter: CancelFilter | None = None
@@ -45,7 +76,7 @@ class CancelBody(Body):
 
     @model_validator(mode="after")
     def _one_way(self) -> CancelBody:
-        if (self.filter is None) != ("ids" in self.model_fields_set):
+        if len(self.model_fields_set & {"ids", "filter"}) != 1:
             raise ValueError(message("Say which by `ids` or by `filter`, and not by both."))
         return self
 
@@ -72,16 +103,16 @@ class QueueBody(Body):
     )
 
     @model_validator(mode="after")
-    def _some(self) -> QueueBody:
+    def _has_some(self) -> QueueBody:
         if not self.model_fields_set:
             raise ValueError(message("Give concurrent or per_second."))
         return self
 
 
-class ChangeTask(Body):
-    """What is left out, or null, stays as it is."""
+class ChangeTask(_Given):
+    """What is left out stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra=_some)
 
     queue: QueueName | None = Field(default=None, description="One that live workers of the type serve, if there are.")
     run_at: Instant | None = Field(
@@ -91,7 +122,7 @@ class ChangeTask(Body):
     tags: Annotated[list[Tag], Field(max_length=20)] | None = Field(default=None, description="Instead of all it has.")
 
     @model_validator(mode="after")
-    def _some(self) -> ChangeTask:
-        if all(value is None for _, value in self):
+    def _has_some(self) -> ChangeTask:
+        if not self.model_fields_set:
             raise ValueError(message("Give one change at least."))
         return self

@@ -33,7 +33,7 @@ class Wanted(Selection):
         """The way to the tasks, and the conditions in SQL; their parameters are added to `values`."""
         way = "ids" if self.ids is not None else "workflow" if self.workflow_id else "name" if self.name else "queue"
         found = self.common_conditions(values, queue="q.name" if way == "queue" else "t.queue")
-        values["states"] = sorted(self.states)
+        values["states"] = sorted(set(self.states))
         if self.ids is not None:
             found.append("t.id = ANY(:ids)")
             values["ids"] = list(self.ids)

@@ -128,7 +128,7 @@ def test_what_does_not_wait_is_not_changed(api: Api) -> None:
     ("body", "pointer"),
     [
         ({}, ""),
-        ({"tags": None}, ""),
+        ({"tags": None}, "/tags"),
         ({"queue": "none_such"}, "/queue"),
         ({"run_at": "2050-01-01T00:00:00Z"}, "/run_at"),
         ({"run_at": "2036-06-01T00:00:00Z", "expires_at": "2036-01-01T00:00:00Z"}, "/expires_at"),

@@ -31,6 +31,8 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/schedules/{schedule_id}",
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
+    "/api/v1/tasks/cancel",
+    "/api/v1/tasks/{task_id}",
     "/api/v1/tree-items",
     "/api/v1/usage-events",
     "/api/v1/users/{user_id}",

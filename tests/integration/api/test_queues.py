@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
@@ -16,6 +18,7 @@ from taskyard.lifecycle.cancel import hold_families
 from taskyard.store import ledger
 from taskyard.store.audit import Actor
 from taskyard_api.resources import queue_actions
+from taskyard_client import AsyncClient, Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 
@@ -160,3 +163,38 @@ def test_a_key_changes_its_own_queues_only(api: Api, verb: str) -> None:
 def test_a_key_that_may_not_read_is_told_what_it_set_and_no_depths(api: Api) -> None:
     told = post(api.client(api.key("manage")), f"{LOW}/pause")
     assert sorted(told) == ["concurrent", "name", "paused", "paused_at", "per_second"]
+
+
+def test_the_client_has_the_calls_of_queues_and_of_tasks_that_wait(api: Api) -> None:
+    ids = [api.submit(tags=["t"])["id"] for _ in range(2)]
+    with Client(api.url, api.key("admin")) as client:
+        assert client.queues.pause("low_priority").paused
+        assert client.queues.limit("low_priority", concurrent=2, per_second=None).concurrent == 2
+        assert [q.concurrent for q in client.queues.items() if q.name == "low_priority"] == [2]
+        assert not client.queues.resume("low_priority").paused
+        assert client.change(ids[0], queue="low_priority", tags=["u"]).tags == ["u"]
+        assert client.queues.purge("low_priority", dry_run=True).sample[0].id == UUID(ids[0])
+        assert client.queues.purge("low_priority").changed == 1
+        assert client.cancel_many(tag="t", state="queued", dry_run=True).matched == 1
+        assert client.cancel_many([ids[1]]).changed == 1
+        with pytest.raises(ValueError, match="ids, or the conditions"):
+            client.cancel_many()
+        with pytest.raises(ValueError, match="ids, or the conditions"):
+            client.cancel_many(ids, tag="t")
+
+
+def test_the_client_for_asyncio_has_them_too(api: Api) -> None:
+    task_id = api.submit(queue="low_priority")["id"]
+
+    async def use() -> None:
+        async with AsyncClient(api.url, api.key("admin")) as client:
+            assert (await client.queues.pause("low_priority")).paused_by is not None
+            assert not (await client.queues.resume("low_priority")).paused
+            assert (await client.queues.limit("low_priority", per_second=5)).per_second == 5
+            assert (await client.queues.get("low_priority")).per_second == 5
+            assert len(await client.queues.items()) > 1
+            assert (await client.change(task_id, tags=["t"])).tags == ["t"]
+            assert (await client.cancel_many(tag="t")).changed == 1
+            assert (await client.queues.purge("low_priority")).left == 0
+
+    asyncio.run(use())

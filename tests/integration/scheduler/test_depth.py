@@ -55,6 +55,16 @@ def test_the_snapshot_counts_every_queue_and_state(leader: LeaderParts, depth: D
     assert leader.value("queue_tasks", queue="default", state="queued") == 0
 
 
+def test_a_paused_queue_is_shown_until_it_is_resumed(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
+    for paused_at, shown in (("now()", 1), ("NULL", 0)):
+        execute(engine, f"UPDATE queue SET paused_at = {paused_at} WHERE name = 'default'")
+        depth.turn()
+        assert (leader.value("queue_paused", queue="default"), leader.value("queue_paused", queue="selection")) == (
+            shown,
+            0,
+        )
+
+
 def test_a_worker_whose_heartbeat_is_overdue_serves_no_queue(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     make_worker(engine)
     silent = make_worker(engine)

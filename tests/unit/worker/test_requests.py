@@ -55,6 +55,14 @@ def test_each_cancellation_is_taken_once(requests: Requests) -> None:
     assert requests.take_cancellations() == []
 
 
+def test_resumed_queues_are_taken_once_and_wake_the_main_thread(requests: Requests) -> None:
+    requests.resume(["default"])
+    requests.resume(["low_priority", "default"])
+    assert is_awake(requests)
+    assert requests.take_resumed() == ["default", "low_priority", "default"]
+    assert requests.take_resumed() == []
+
+
 def test_being_given_up_is_taken_once(requests: Requests) -> None:
     requests.give_up()
     assert [requests.take_given_up() for _ in range(2)] == [True, False]

@@ -1,0 +1,48 @@
+"""Hints from Redis: those that concern this worker are acted upon, and the others do no harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from taskyard.broker.names import Names
+from taskyard_worker.supervisor.listener import Listener
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.looks = 0
+        self.resumed: list[list[str]] = []
+        self.listener = Listener(
+            "redis://127.0.0.1:1",
+            Names(),
+            concerns=lambda ids: "mine" in ids,
+            look=self.look,
+            resume=self.resumed.append,
+        )
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def hear(self, data: Any) -> tuple[int, list[list[str]]]:
+        self.listener._handle_hint(data if isinstance(data, bytes) else orjson.dumps(data))
+        return self.looks, self.resumed
+
+
+def test_a_cancellation_has_the_ledger_asked_where_a_child_has_the_task() -> None:
+    heard = Heard()
+    assert heard.hear({"cancel": ["others"]}) == (0, [])
+    assert heard.hear({"cancel": ["others", "mine"]}) == (1, [])
+
+
+def test_a_resume_reaches_the_children_and_has_the_ledger_asked_for_what_runs_apart() -> None:
+    assert Heard().hear({"resume": ["default", 7, "low_priority"]}) == (1, [["default", "low_priority"]])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"[]", b"7", b"null", {"resume": "default"}, {"resume": None}, {"cancel": 7}]
+)
+def test_what_is_no_hint_of_ours_does_nothing(data: Any) -> None:
+    assert Heard().hear(data) == (0, [])
