@@ -53,11 +53,13 @@ class Finding:
         }
 
 
-def timed(step: str, says: str, seconds: float, *, slow_after: float, do: str | None = None) -> Finding:
+def timed(
+    step: str, says: str, seconds: float, *, slow_after: float, do: str | None = None, runbook: str | None = None
+) -> Finding:
     """What works, and is slow if it took longer than `slow_after` seconds."""
     if seconds <= slow_after:
         return Finding(step, Verdict.OK, says, seconds)
-    return Finding(step, Verdict.SLOW, f"{says} (slow: more than {slow_after:g} s)", seconds, do)
+    return Finding(step, Verdict.SLOW, f"{says} (slow: more than {slow_after:g} s)", seconds, do, runbook)
 
 
 def refused(step: str, answer: Answer) -> Finding:

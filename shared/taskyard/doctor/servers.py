@@ -43,7 +43,8 @@ def _postgresql(settings: Settings, slow_after: float) -> Finding:
         says = f"is at revision {at}, this release needs {migrate.head()}"
         return Finding(step, Verdict.FAIL, says, seconds, do="Run `taskyard-api migrate`.")
     do = "Look at its load, its disk and the way to it."
-    return timed(step, f"at revision {at}", seconds, slow_after=slow_after, do=do)
+    says = f"at revision {at}"
+    return timed(step, says, seconds, slow_after=slow_after, do=do, runbook="TaskyardDatabaseSlow")
 
 
 def _redis(settings: Settings, slow_after: float) -> Finding:

@@ -16,6 +16,7 @@ _DO = {
     "cache": "Look at the Redis that the API's TASKYARD_CACHE_URL names.",
 }
 _RUNBOOKS = {"database": "TaskyardDatabaseDown"}
+_RUNBOOKS_WHEN_SLOW = {"database": "TaskyardDatabaseSlow"}
 _FULL = "its memory is full"  # as /health/detailed has it in English
 
 
@@ -144,9 +145,8 @@ def parts(answer: Answer, *, slow_after: float) -> Iterator[Finding]:
             continue
         seconds = float(str(part.get("latency_ms") or 0)) / 1000
         if part.get("status") == "healthy":
-            yield timed(
-                name, "answers the API", seconds, slow_after=slow_after, do="Look at its load and the way to it."
-            )
+            do, runbook = "Look at its load and the way to it.", _RUNBOOKS_WHEN_SLOW.get(name)
+            yield timed(name, "answers the API", seconds, slow_after=slow_after, do=do, runbook=runbook)
         elif name == "redis" and (fault := redis_fault(part)):
             yield _of(name, fault, seconds)
         else:
