@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from .committed import Committed
 
-def changed(conn: Connection, queue: str) -> bool:
-    """The limits of this queue were set: whether the scheduler has to look at once."""
-    return False
+
+def changed(conn: Connection, queue: str) -> Committed[None]:
+    """What waits in the queue is looked at anew: its limit was changed, or it was resumed."""
+    return Committed(None)

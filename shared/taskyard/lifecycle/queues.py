@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ..store import audit
 from ..store.audit import Action, Actor
 from . import limits
-from .committed import Committed
+from .committed import Committed, together
 
 _PAUSE = sa.text("UPDATE queue SET paused_at = now() WHERE name = :name AND paused_at IS NULL")
 _RESUME = sa.text("""
@@ -38,7 +38,7 @@ def resume(conn: Connection, name: str, *, by: Actor) -> Committed[None]:
     paused_at = conn.scalar(_RESUME, {"name": name})
     if paused_at is not None:
         audit.record(conn, by, Action.QUEUE_RESUME, name, paused_at=paused_at)
-    return Committed(None, resumed=[name])
+    return together([Committed(None, resumed=[name]), limits.changed(conn, name)], None)
 
 
 def limit(conn: Connection, name: str, given: Mapping[str, float | None], *, by: Actor) -> Committed[None]:
@@ -48,4 +48,4 @@ def limit(conn: Connection, name: str, given: Mapping[str, float | None], *, by:
         return Committed(None)
     conn.execute(_LIMIT, {"name": name, **found, **given})
     audit.record(conn, by, Action.QUEUE_LIMIT, name, before=dict(found), after={**found, **given})
-    return Committed(None, wakes_scheduler=limits.changed(conn, name))
+    return limits.changed(conn, name)
