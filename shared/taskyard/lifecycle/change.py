@@ -85,6 +85,7 @@ def change(
     tags = None if changes.tags is None else list(changes.tags)
     values = {**asdict(changes), "tags": tags, "ids": list(ids), "life": life, "actor": actor}
     done = Committed.of_rows(conn.execute(_CHANGE, values).all(), None)
+    done.publications.clear()  # what stays queued has been published
     if changes.run_at is not None and (blocked := [c.task_id for c in done.changes if c.state is State.BLOCKED]):
         conn.execute(_DUE_WHEN_UNBLOCKED, {"ids": blocked, "run_at": changes.run_at})
     waiting = [c.task_id for c in done.changes if c.state in {State.SCHEDULED, State.RETRYING}]

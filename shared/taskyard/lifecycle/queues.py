@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ..store import audit
 from ..store.audit import Action, Actor
 from . import limits
-from .committed import Committed
+from .committed import Committed, together
 
 _PAUSE = sa.text("UPDATE queue SET paused_at = now() WHERE name = :name AND paused_at IS NULL")
 _RESUME = sa.text("""
@@ -38,8 +38,7 @@ def resume(conn: Connection, name: str, *, by: Actor) -> Committed[None]:
     paused_at = conn.scalar(_RESUME, {"name": name})
     if paused_at is not None:
         audit.record(conn, by, Action.QUEUE_RESUME, name, paused_at=paused_at)
-        limits.changed(conn, name)  # what waits for a limit there may go on
-    return Committed(None, resumed=[name], wakes_scheduler=True)
+    return together([Committed(None, resumed=[name]), limits.changed(conn, name)], None)
 
 
 def limit(conn: Connection, name: str, given: Mapping[str, float | None], *, by: Actor) -> Committed[None]:

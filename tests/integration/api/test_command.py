@@ -23,7 +23,7 @@ from taskyard_client import Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.program import environment
 from tests.integration.api.worker import Worker
-from tests.support.fleet import free_port, repeating
+from tests.support.fleet import free_port, repeating, wait_for
 
 BIN = Path(sys.executable).parent / "taskyard"
 
@@ -96,6 +96,7 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
 
 
 def test_queues_are_paused_limited_and_resumed(api: Api) -> None:
+    wait_for(lambda: api.http.get("/api/v1/queues/low_priority").status_code == 200, 10, "the API to make its queues")
     assert "low_priority paused since" in taskyard(api, "queues", "pause", "low_priority").stdout
     limited = taskyard(api, "queues", "limit", "low_priority", "--concurrent", "4", "--per-second", "0.5").stdout
     assert limited.rstrip().endswith("4 at a time, 0.5 a second")

@@ -21,8 +21,15 @@ from taskyard_api.resources import queue_actions
 from taskyard_client import AsyncClient, Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
+from tests.support.fleet import wait_for
 
 LOW = "/api/v1/queues/low_priority"
+
+
+@pytest.fixture(autouse=True)
+def queues_are_made(api: Api) -> None:
+    """The API makes the rows of its queues once it has started."""
+    wait_for(lambda: api.http.get(LOW).status_code == 200, 10, "the queue")
 
 
 def post(client: httpx.Client, path: str, status: int = 200, **body: Any) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def test_many_are_changed_in_one_statement_and_what_does_not_wait_is_left_alone(
     ids = [put(conn, state, worker_id=worker.id) for state in State]
     before = [read(conn, task_id) for task_id in ids]
     done = changed(conn, *ids, tags=["new"])
+    assert done.publications == [], "what is queued has been published"
     assert {c.task_id for c in done.changes} == {i for i, state in zip(ids, State, strict=True) if state in WAITING}
     for task_id, row in zip(ids, before, strict=True):
         after = read(conn, task_id)

@@ -153,7 +153,7 @@ class Fetcher:
         """Does not ask the queue for so long, nor take its wake-ups: it is paused, or has work for others. Not where it
         was reopened after `since`, the time at which that was still so."""
         self._closed_until[queue] = time.monotonic() + seconds
-        if self._reopened_at[queue] >= since:
+        if self._reopened_at.get(queue, -math.inf) >= since:  # a task may have been moved to a queue of others
             self._closed_until[queue] = 0.0
 
     def reopen(self, queues: Iterable[str]) -> None:
