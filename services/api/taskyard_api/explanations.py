@@ -114,7 +114,7 @@ def _hindrances(facts: Facts) -> Iterator[Reason]:
         if (told := TOLD.get(name)) is not None:
             yield told(facts.task)
     yield from map(_limited, facts.limits)
-    if (since := facts.task["stuck_since"]) is not None:
+    if (since := facts.task["behind_since"]) is not None:
         text = message(
             "Publishing to Redis has been behind since {time}, and may not have reached this task. Check that Redis"
             " answers and has memory left.",
