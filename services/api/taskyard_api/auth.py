@@ -28,9 +28,11 @@ from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
 CACHE_SECONDS = 5.0
 # Shorter for unknown keys, so that a new key is not refused for long, and for failed look-ups.
 _AGAIN_SECONDS = 1.0
-# While PostgreSQL is away, a key that was valid stays valid for this long, so that its holder can still read
+# While PostgreSQL is away, or slow, a key that was valid stays valid for this long, so that its holder can still read
 # /health/detailed.
 _OUTAGE_SECONDS = 3600.0
+# Behind a look-up that hangs, requests would queue up that nothing refuses.
+_VALID_WAITS_SECONDS = 1.0
 _MAX_CACHED = 4096
 
 
@@ -138,13 +140,14 @@ class Keys:
             return await asyncio.shield(asking)
 
     async def _ask(self, prefix: str) -> _Known:
+        valid = self._valid_before(prefix)
         try:
-            row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
-        except (LedgerUnavailable, Overloaded):
-            before, now = self._known.get(prefix), self._clock()
-            if before is None or before.key is None or now - before.since > _OUTAGE_SECONDS:
+            async with asyncio.timeout(None if valid is None else _VALID_WAITS_SECONDS):
+                row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
+        except (LedgerUnavailable, Overloaded, TimeoutError):
+            if valid is None:
                 raise
-            known = replace(before, until=now + _AGAIN_SECONDS)
+            known = replace(valid, until=self._clock() + _AGAIN_SECONDS)
         else:
             now = self._clock()
             seconds = CACHE_SECONDS if row is not None else _AGAIN_SECONDS
@@ -152,6 +155,12 @@ class Keys:
         if len(self._known) >= _MAX_CACHED:  # prefixes are being guessed
             self._known.clear()
         self._known[prefix] = known
+        return known
+
+    def _valid_before(self, prefix: str) -> _Known | None:
+        known = self._known.get(prefix)
+        if known is None or known.key is None or self._clock() - known.since > _OUTAGE_SECONDS:
+            return None
         return known
 
 

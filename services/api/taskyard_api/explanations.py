@@ -117,7 +117,7 @@ def _hindrances(facts: Facts) -> Iterator[Reason]:
     if facts.limits and not facts.task["leads"]:
         text = message("No scheduler leads, and only that lets it go. Start one: `taskyard-scheduler run`.")
         yield Reason(Code.NO_SCHEDULER, text, {})
-    if (since := facts.task["stuck_since"]) is not None:
+    if (since := facts.task["behind_since"]) is not None:
         text = message(
             "Publishing to Redis has been behind since {time}, and may not have reached this task. Check that Redis"
             " answers and has memory left.",

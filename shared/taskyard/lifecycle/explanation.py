@@ -25,7 +25,7 @@ SHOWN_ATTEMPTS = 50
 # The rate of a queue is that of these last minutes.
 _RATE_WINDOW = timedelta(minutes=5)
 # The relay takes over what its committer has not published within ten seconds.
-_STUCK = timedelta(seconds=15)
+_BEHIND = timedelta(seconds=15)
 
 # No particular worker asks here: whether the type is known is a question to all that live, and what only an asking
 # worker refuses never refuses.
@@ -33,13 +33,16 @@ _OF_ANY_WORKER = {**CONDITIONS, "unknown": RUNS_SOMEWHERE}
 _ASKED: dict[str, Any] = {"worker_id": None, "queues": None, "apart": False, "slowed": []}
 _HINDRANCES = ", ".join(f"CASE WHEN NOT {sql} THEN '{reason}' END" for reason, sql in _OF_ANY_WORKER.items())
 
+# `behind_since`: who sees only some queues (`:seen`) is not told when a task of another one was submitted.
 _FACTS = sa.text(f"""
 SELECT t.id, t.name, t.queue, t.state, t.version, t.attempt, t.max_attempts, t.failures, t.crashes, t.run_at, t.due_at,
     t.queued_at, t.expires_at, t.started_at, t.finished_at, t.cancel_requested_at, t.discarded_at, t.worker, t.error,
     t.partial, t.put_offs, t.soft_timeout_seconds, t.hard_timeout_seconds, now() AS read_at, {PROGRESS},
     array_remove(ARRAY[{_HINDRANCES}], NULL) AS hindrances,
     q.paused_at, fleet.serving, fleet.draining, fleet.newest, line.ahead, rate.finished, rate.seconds AS rated_seconds,
-    steps.waits_for, beat.silent_seconds, beat.is_alive, stuck.since AS stuck_since,
+    steps.waits_for, beat.silent_seconds, beat.is_alive,
+    CASE WHEN CAST(:seen AS text[]) IS NULL OR behind.since IS NULL THEN behind.since ELSE t.queued_at END
+        AS behind_since,
     EXISTS (SELECT FROM leader WHERE expires_at > now()) AS leads,
     (SELECT e.data ->> 'reason' FROM task_event e
         WHERE t.put_offs > 0 AND t.state = 'scheduled' AND e.task_id = t.id AND e.kind = 'put_off'
@@ -79,7 +82,7 @@ LEFT JOIN LATERAL (
 ) beat ON true
 LEFT JOIN LATERAL (
     SELECT o.created_at AS since FROM outbox o WHERE t.state = 'queued' ORDER BY o.id LIMIT 1
-) stuck ON stuck.since < now() - CAST(:stuck AS interval) AND stuck.since <= t.queued_at
+) behind ON behind.since < now() - CAST(:behind AS interval) AND behind.since <= t.queued_at
 WHERE t.id = :id AND (CAST(:seen AS text[]) IS NULL OR t.queue = ANY(CAST(:seen AS text[])))
 """)  # noqa: S608 constants only
 
@@ -119,7 +122,7 @@ def facts_of(
         "seen": seen(queues),
         "lease": lease,
         "window": _RATE_WINDOW,
-        "stuck": _STUCK,
+        "behind": _BEHIND,
         "most_ahead": MOST_AHEAD,
         "shown_steps": SHOWN_STEPS,
     }

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.lifecycle.submit import NewTask, submit
 from taskyard.store import ledger
+from taskyard_api import patience
 from taskyard_api.collector import Collector
 from taskyard_api.problems import problem_of
 from taskyard_api.refusals import Invalid
@@ -142,6 +143,29 @@ def test_too_much_waiting_is_refused_at_once(writes: Writes) -> None:
 
     answers = run(writes, scenario, max_waiting=100)
     assert writes.count() == sum(isinstance(a, list) for a in answers) >= 100
+
+
+def test_while_every_flush_hangs_nobody_waits_behind_them(writes: Writes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "MAX_TURN_SECONDS", 0.3)
+    monkeypatch.setattr(patience.Patience.__init__, "__defaults__", (1.0,))
+    writes.gate = threading.Event()
+
+    async def scenario(collector: Collector[Any, Any]) -> None:
+        callers = []
+        for _ in range(3):  # two flights, and one unit that waits behind them
+            callers.append(asyncio.create_task(collector.submit([new_task()])))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)
+        with pytest.raises(Overloaded):
+            await collector.submit([new_task()])
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+        assert [type(a) for a in answers] == [LedgerUnavailable] * 3, "each has an answer although nothing moves"
+        assert writes.gate is not None
+        writes.gate.set()
+        await collector.close()
+
+    run(writes, scenario)
+    assert writes.count() == 2, "what had not begun when its caller left is not written"
 
 
 def test_callers_soon_learn_that_the_database_is_away_and_close_writes_waiting_units(engine: Engine) -> None:

@@ -96,6 +96,11 @@ def test_everything_that_keeps_a_task_is_told_and_not_only_the_first(api: Api) -
     )
     found = explained(api, task)
     assert codes(found) == ["paused", "no_worker", "apart", "expired", "unpublished"]
+    seen = api.client(api.key("read", queues=["default"])).get(f"/api/v1/tasks/{task}/explain").json()
+    assert codes(seen) == codes(found)
+    assert seen["reasons"][-1]["since"] > found["reasons"][-1]["since"], (
+        "not when a task of another queue was submitted"
+    )
     assert re.fullmatch(r"The queue default has been paused since \d{4}-.*Z\.", found["summary"])
 
 
