@@ -30,6 +30,7 @@ class TasksArchived(Result):
         default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
     )
     item_ids: list[UUID] = Field(default=[], description="The files that this attempt finished, as tree items.")
+    archives_deleted: int = Field(default=0, description="Archives that were too old.")
     busy: bool = Field(
         default=False, description="Whether another task archives at this moment, and this one did nothing therefore."
     )

@@ -31,6 +31,9 @@ class MaintenanceSettings(RedisSettings, TemporaryFileSettings):
         default=30.0, ge=0, le=_LONGEST_DAYS, description="Tasks that were cancelled so long ago leave it."
     )
 
+    archives_kept_days: float | None = Field(
+        default=None, gt=0, le=_LONGEST_DAYS, description="Archives that are older are deleted; unset: none is."
+    )
     remove_states: CommaSeparated = Field(
         default=(),
         description="Of `succeeded`, `failed` and `cancelled`: tasks that are removed without a file when they leave.",
@@ -50,6 +53,10 @@ class MaintenanceSettings(RedisSettings, TemporaryFileSettings):
     @property
     def removed(self) -> Ages:
         return self._ages.of(self.remove_states)
+
+    @property
+    def archives_age(self) -> timedelta | None:
+        return None if self.archives_kept_days is None else timedelta(days=self.archives_kept_days)
 
     @property
     def _ages(self) -> Ages:

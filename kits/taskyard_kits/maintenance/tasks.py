@@ -11,7 +11,7 @@ from taskyard_kits import temporary_files
 from . import cache
 from .archive import Archiver
 from .declarations import ArchiveTasksParams, ExpiredDataCleaned, TasksArchived
-from .removal import Removal, old_ids
+from .removal import ArchiveRemoval, Removal, old_ids
 from .rules import ARCHIVE_RULE, CACHE_RULE
 from .settings import MaintenanceSettings
 from .words import ARCHIVE_ERRORS, CACHE_ERRORS
@@ -51,16 +51,20 @@ def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksA
     if params.dry_run:
         return _counted(context, settings)
     removal, archiver = Removal(context, settings.removed), Archiver(context, settings.archived)
+    archives = ArchiveRemoval(context, settings.archives_age)
     more = False
     try:
         removal.run()
+        archives.run()
         archiver.run()
     except SoftTimeLimitExceeded:
         # What is under way is known to the ledger; the next task goes on with it.
         more = True
     done = archiver.done
     context.set_attributes({"archive.tasks": done.archived, "archive.removed": removal.removed})
-    return done.model_copy(update={"removed": removal.removed, "more": more or done.more})
+    return done.model_copy(
+        update={"removed": removal.removed, "archives_deleted": archives.deleted, "more": more or done.more}
+    )
 
 
 def _counted(context: TaskContext, settings: MaintenanceSettings) -> TasksArchived:

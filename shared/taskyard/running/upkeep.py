@@ -103,6 +103,11 @@ class Upkeep:
         gone: list[TreeItem] = self._run(partial(old_files.delete, ids=ids, age=age, by=Actor(f"task:{by}")))
         return gone
 
+    def delete_archives(self, age: timedelta, *, by: UUID, limit: int) -> list[TreeItem]:
+        delete = partial(old_files.delete_archives, age=age, by=Actor(f"task:{by}"), limit=limit)
+        gone: list[TreeItem] = self._run(delete)
+        return gone
+
     # What is kept of a person
 
     def is_erasure_asked(self, user_id: int, task_id: UUID) -> bool:

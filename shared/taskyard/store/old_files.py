@@ -63,7 +63,25 @@ def delete(conn: Connection, ids: Collection[UUID], age: timedelta, *, by: Actor
     `DELETE /tree-items/{id}` does; returns them. Their bytes are loose then: the caller deletes them after the commit.
     In a transaction of the caller's."""
     old = _lock_old(conn, ids, age)
-    gone = tree_items.delete(conn, old - named_by_tasks(conn, old))
+    return _delete(conn, old - named_by_tasks(conn, old), by)
+
+
+# Not one whose tasks are still in the ledger: it would be written anew.
+_OLD_ARCHIVES = sa.text("""
+SELECT i.id FROM tree_item i WHERE i.object_type = :object_type AND i.created_at < now() - CAST(:age AS interval)
+    AND NOT EXISTS (SELECT FROM task_archive a WHERE a.item_id = i.id AND a.cleared_at IS NULL)
+ORDER BY i.id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+
+def delete_archives(conn: Connection, age: timedelta, *, by: Actor, limit: int) -> list[TreeItem]:
+    """Likewise up to `limit` archives of tasks that were made longer ago than `age`."""
+    old = conn.scalars(_OLD_ARCHIVES, {"object_type": OBJECT_TYPE, "age": age, "limit": limit}).all()
+    return _delete(conn, old, by)
+
+
+def _delete(conn: Connection, ids: Collection[UUID], by: Actor) -> list[TreeItem]:
+    gone = tree_items.delete(conn, ids)
     for item in gone:
         details = {"name": item.name, "size": item.size, "sha256": item.sha256}
         audit.record(conn, by, Action.TREE_ITEM_DELETE, item.id, **details)

@@ -14,6 +14,7 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import FINAL, State
 from taskyard.running.upkeep import Upkeep
+from taskyard.storage.interface import ObjectMissing
 from taskyard.store import ledger, old_tasks, tree_items
 from taskyard.store.old_tasks import Look
 from taskyard_kits.maintenance import archive as archive_module
@@ -95,7 +96,15 @@ def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_ta
 
 def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
     ledger_of_tasks.put(days=1)
-    assert archive().result == {"archived": 0, "removed": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
+    assert archive().result == {
+        "archived": 0,
+        "removed": 0,
+        "stayed": 0,
+        "item_ids": [],
+        "archives_deleted": 0,
+        "busy": False,
+        "more": False,
+    }
     assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
 
 
@@ -215,3 +224,21 @@ def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Le
     )
     assert archive(settings=none).result["archived"] == 3
     assert sorted(ledger_of_tasks.archived()) == sorted(done)
+
+
+def test_archives_go_after_their_own_time_and_no_open_one_does(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    for _ in range(3):
+        ledger_of_tasks.put()
+        archive()
+    old, still_open, young = [made.item_id for made in reversed(ledger_of_tasks.archives())]
+    ledger_of_tasks.do("UPDATE tree_item SET created_at = now() - interval '8 days' WHERE id <> :id", id=young)
+    ledger_of_tasks.do("UPDATE task_archive SET cleared_at = NULL WHERE item_id = :id", id=still_open)
+    assert archive().result["archives_deleted"] == 0, "without a setting they stay"
+    ledger_of_tasks.do("UPDATE task_archive SET cleared_at = NULL WHERE item_id = :id", id=still_open)
+    (key,) = ledger_of_tasks.all(f"SELECT storage_key FROM tree_item WHERE id = '{old}'")
+    week = MaintenanceSettings(archives_kept_days=7)
+    assert archive(settings=week).result["archives_deleted"] == 1
+    assert set(ledger_of_tasks.all("SELECT id FROM tree_item")) == {still_open, young}
+    with pytest.raises(ObjectMissing):
+        ledger_of_tasks.storage.size(key)
+    assert ledger_of_tasks.all("SELECT target_id FROM audit WHERE action = 'tree_item.delete'") == [str(old)]

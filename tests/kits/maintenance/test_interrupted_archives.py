@@ -122,7 +122,15 @@ def test_one_task_archives_at_a_time(ledger_of_tasks: Ledger, archive: Archive) 
     with ledger.connection(ledger_of_tasks.engine) as conn:
         assert task_archives.begin(conn, other, claim) is not None
         assert task_archives.begin(conn, other, claim) is not None, "its own is there for it again"
-    assert archive().result == {"archived": 0, "removed": 0, "stayed": 0, "item_ids": [], "busy": True, "more": False}
+    assert archive().result == {
+        "archived": 0,
+        "removed": 0,
+        "stayed": 0,
+        "item_ids": [],
+        "archives_deleted": 0,
+        "busy": True,
+        "more": False,
+    }
     assert len(ledger_of_tasks.ids()) == 2
     ledger_of_tasks.do("UPDATE task SET claim = :another WHERE id = :id", id=other, another=uuid4())
     assert archive().result["archived"] == 1, "its attempt lost the task"
