@@ -419,7 +419,7 @@ LIVE_FILTERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("wanted", LIVE_FILTERS, ids=lambda wanted: "-".join(wanted))
+@pytest.mark.parametrize("wanted", LIVE_FILTERS, ids="-".join)
 def test_choosing_live_tasks_reads_no_more_than_are_chosen(seeded: Seeded, wanted: dict[str, Any]) -> None:
     asked, limit = live_tasks.Wanted(**wanted), 100
     pages = limit * len(LIVE) * len(seeding.QUEUES) * 2 + 500
