@@ -38,7 +38,7 @@ WHERE lost_at IS NULL AND stopped_at IS NULL AND beat_at > now() - CAST(:lease A
 _ASKED = """
 SELECT id, name AS worker, processes, drain_asked_at, restart_asked_at, processes_asked, children, stopped_at,
     CASE WHEN lost_at IS NOT NULL OR stopped_at IS NULL AND beat_at <= now() - CAST(:lease AS interval) THEN 'lost'
-        WHEN state = 'running' AND drain_asked_at IS NOT NULL THEN 'draining' ELSE state END AS state
+        ELSE state END AS state
 FROM worker WHERE id = ANY(:ids) ORDER BY name, id
 """
 _COLUMNS = ["worker", "id", "state", "processes"]

@@ -26,8 +26,7 @@ WHERE w.lost_at IS NULL AND w.stopped_at IS NULL
 ORDER BY w.name, w.id, n.name
 """
 _STATS = """
-SELECT name AS worker, processes, threads,
-    CASE WHEN state = 'running' AND drain_asked_at IS NOT NULL THEN 'draining' ELSE state END AS state,
+SELECT name AS worker, state, processes, threads,
     CAST(round(CAST(coalesce(memory_bytes, 0) AS double precision) / 1048576) AS bigint) AS memory_mb,
     (SELECT CAST(coalesce(sum(CAST(c ->> 'runs' AS bigint)), 0) AS bigint)
         FROM jsonb_array_elements(children) c) AS runs,

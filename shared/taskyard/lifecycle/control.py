@@ -29,9 +29,9 @@ WITH locked AS (
 UPDATE worker w SET {sets} FROM locked l WHERE w.id = l.id
 RETURNING w.id, w.name, l.drain_asked_at IS NOT NULL AS drains_already
 """
-_STAYS = "AND drain_asked_at IS NULL AND state <> 'draining'"
+_STAYS = "AND state <> 'draining'"
 
-_DRAIN = sa.text(_ASK.format(unless="", sets="drain_asked_at = coalesce(w.drain_asked_at, now())"))
+_DRAIN = sa.text(_ASK.format(unless="", sets="drain_asked_at = coalesce(w.drain_asked_at, now()), state = 'draining'"))
 # The time tells one restart from the next. Under the lock, it is later than that of any restart which the worker has
 # read; the start of the transaction may not be.
 _RESTART = sa.text(_ASK.format(unless=_STAYS, sets="restart_asked_at = clock_timestamp()"))

@@ -72,8 +72,9 @@ def register(conn: Connection, info: WorkerInfo) -> None:
 
 
 _BEAT = sa.text("""
-UPDATE worker SET beat_at = now(), state = :state, memory_bytes = :memory_bytes,
+UPDATE worker SET beat_at = now(), memory_bytes = :memory_bytes,
     children = CAST(:children AS jsonb), begun = :begun,
+    state = CASE WHEN drain_asked_at IS NULL THEN :state ELSE 'draining' END,
     processes = coalesce(CAST(:processes AS integer), processes),
     processes_asked = nullif(processes_asked, CAST(:processes_set AS text)),
     restart_asked_at = nullif(restart_asked_at, CAST(:restarted_at AS timestamptz))

@@ -85,8 +85,7 @@ def queue_names(conn: Connection) -> set[str]:
 # A lost or stopped worker is shown for an hour.
 _WORKERS = sa.text("""
 SELECT w.id, w.name, w.host, w.pid, w.version, w.queues, w.processes, w.threads, w.memory_bytes, w.children,
-    CASE WHEN w.state = 'running' AND w.drain_asked_at IS NOT NULL THEN 'draining' ELSE w.state END AS state,
-    w.started_at, w.beat_at, w.lost_at, w.stopped_at, w.begun,
+    w.state, w.started_at, w.beat_at, w.lost_at, w.stopped_at, w.begun,
     w.drain_asked_at, w.restart_asked_at, w.processes_asked,
     w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) AS is_alive
 FROM worker w
