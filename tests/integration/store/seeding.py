@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -102,8 +103,9 @@ INSERT INTO audit (id, at, actor, action, target_type, target_id)
 """
 
 
-def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
-    """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long."""
+def seed(dsn: str, mix: Mix, rows: int = MILLION, *, names: Sequence[str] = NAMES) -> None:
+    """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long. `names` are
+    five, with as many tasks each."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET maintenance_work_mem = '256MB'")
         for name in QUEUES:
@@ -119,7 +121,7 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
             values = {
                 "live": LIVE_WORKER,
                 "lost": LOST_WORKER,
-                "names": list(NAMES),
+                "names": list(names),
                 "rare_name": RARE_NAME,
                 "rare_code": RARE_CODE,
                 "queues": list(QUEUES),
