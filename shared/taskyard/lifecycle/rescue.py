@@ -21,12 +21,12 @@ from sqlalchemy import Connection
 
 from ..domain.failures import Cause
 from ..domain.tasks import Change, Event, FailureKind, State
+from ..store.live_tasks import LIVE_QUEUES
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, incoming
 from .consequences import compose
 from .failures import failure_sql
-from .workers import LIVE_QUEUES
 
 # So many times a task may be suspected without proof; then it pays like a guilty one.
 MAX_SUSPICIONS = 10

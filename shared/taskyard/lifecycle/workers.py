@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.dialects.postgresql import insert
 
 from ..domain.processes import ProcessRange
+from ..store.live_tasks import LIVE_QUEUES
 from ..store.tables.fleet import queue, worker
 from .batch import encode
 
@@ -116,16 +117,6 @@ def retire(conn: Connection, worker_id: UUID) -> None:
         .values(stopped_at=sa.func.now(), state="stopped", begun=[], children=[])
     )
 
-
-# The queues in which something is live, with one step in ix_task_live each: the settings may not name all of them.
-LIVE_QUEUES = """
-WITH RECURSIVE q AS (
-    (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT t.queue FROM task t WHERE t.finished_at IS NULL AND t.queue > q.name ORDER BY t.queue LIMIT 1)
-    FROM q WHERE q.name IS NOT NULL
-)
-"""
 
 _HELD = sa.text(f"""
 {LIVE_QUEUES}

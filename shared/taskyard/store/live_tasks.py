@@ -2,7 +2,7 @@
 """Live tasks, chosen by a filter or by their ids, the oldest first.
 
 Counts and choices walk over the index of live tasks, queue by queue and state by state, so that finished tasks cost
-nothing; over that of names or of workflows where the filter names one.
+nothing; over that of names, state by state, or of workflows where the filter names one.
 """
 
 from __future__ import annotations
@@ -43,27 +43,48 @@ class Wanted(Selection):
         if self.tag is not None:
             found.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
             values["tag"] = self.tag
+        if way == "name" and self.queue is not None:
+            # The planner may take the index of live tasks instead, where the queue has fewer tasks than the name.
+            found.append("t.finished_at IS NULL")
         return way, tuple(found)
 
 
+# The queues in which something is live, with one step in ix_task_live each: not all of them have a row in `queue`.
+LIVE_QUEUES = """
+WITH RECURSIVE q AS (
+    (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.queue FROM task t WHERE t.finished_at IS NULL AND t.queue > q.name ORDER BY t.queue LIMIT 1)
+    FROM q WHERE q.name IS NOT NULL
+)
+"""
+
 _STATES = "unnest(CAST(:states AS text[])) s(state)"
-# Where the tasks `t` are looked for.
+# A range, though of one state only: after `t.state = s.state` the planner drops the state from the order, and may walk
+# the primary key through all tasks to find that none is in this state. An index that begins with the state stays.
+_IN_STATE, _BY_STATE = "t.state BETWEEN s.state AND s.state", "t.state, t.id"
+# Where the tasks `t` are looked for, and the order in which an index has them.
 _WAYS = {
-    "queue": (f"queue q CROSS JOIN {_STATES}", "t.queue = q.name AND t.state = s.state"),
-    "name": (_STATES, "t.state = s.state"),
-    "workflow": ("(SELECT) one", "t.state = ANY(:states)"),
-    "ids": ("(SELECT) one", "t.state = ANY(:states)"),
+    "queue": (
+        f"({LIVE_QUEUES} SELECT name FROM q) q CROSS JOIN {_STATES}",
+        f"t.queue = q.name AND {_IN_STATE} AND t.finished_at IS NULL",
+        _BY_STATE,
+    ),
+    "name": (_STATES, _IN_STATE, _BY_STATE),
+    "workflow": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
+    "ids": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
 }
 
 
 def _walk(way: str, conditions: Sequence[str], tail: str) -> str:
-    source, inside = _WAYS[way]
-    both = " AND ".join((inside, "t.finished_at IS NULL", *conditions))
+    source, inside, _ = _WAYS[way]
+    both = " AND ".join((inside, *conditions))
     return f"{source} CROSS JOIN LATERAL (SELECT t.id FROM task t WHERE {both} {tail}) d"
 
 
 def _ids(way: str, conditions: Sequence[str]) -> str:
-    walk = _walk(way, conditions, "ORDER BY t.id LIMIT :limit")
+    *_, order = _WAYS[way]
+    walk = _walk(way, conditions, f"ORDER BY {order} LIMIT :limit")
     return f"SELECT d.id FROM {walk} ORDER BY d.id LIMIT :limit"
 
 

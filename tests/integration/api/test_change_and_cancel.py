@@ -183,6 +183,16 @@ def test_tasks_are_cancelled_by_each_condition_of_a_filter(api: Api) -> None:
     assert cancel(api, filter={"name": "diagnostics.echo", "state": ["queued"]}) == {"matched": 1, "changed": 1}
 
 
+def test_tasks_are_cancelled_in_a_queue_that_has_no_row(api: Api) -> None:
+    ids = [api.submit(queue="low_priority", tags=["t"])["id"] for _ in range(3)]
+    with api.engine.begin() as conn:
+        conn.execute(sa.text("DELETE FROM queue WHERE name = 'low_priority'"))
+    looked = cancel(api, filter={"tag": "t"}, dry_run=True)
+    assert (looked["matched"], [t["id"] for t in looked["sample"]]) == (3, ids)
+    assert cancel(api, filter={"tag": "t"}) == {"matched": 3, "changed": 3}
+    assert {state(api, task_id) for task_id in ids} == {"cancelled"}
+
+
 def test_tasks_are_cancelled_by_their_ids_or_by_their_workflow(api: Api) -> None:
     ids = [api.submit()["id"] for _ in range(3)]
     assert cancel(api, ids=[*ids[:2], str(uuid4())]) == {"matched": 2, "changed": 2}

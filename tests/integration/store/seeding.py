@@ -102,8 +102,11 @@ INSERT INTO audit (id, at, actor, action, target_type, target_id)
 """
 
 
-def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
-    """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long."""
+def seed(dsn: str, mix: Mix, rows: int = MILLION, *, is_uniform: bool = False) -> None:
+    """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long.
+
+    `is_uniform`: all tasks are in the queue `default`, and all but those of the rare type have the first name.
+    """
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET maintenance_work_mem = '256MB'")
         for name in QUEUES:
@@ -119,10 +122,10 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
             values = {
                 "live": LIVE_WORKER,
                 "lost": LOST_WORKER,
-                "names": list(NAMES),
+                "names": [NAMES[0]] * len(NAMES) if is_uniform else list(NAMES),
                 "rare_name": RARE_NAME,
                 "rare_code": RARE_CODE,
-                "queues": list(QUEUES),
+                "queues": ["default"] * len(QUEUES) if is_uniform else list(QUEUES),
                 "rare_tag": RARE_TAG,
                 "common_tag": COMMON_TAG,
                 "rows": rows,
