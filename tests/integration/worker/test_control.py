@@ -130,15 +130,15 @@ def test_tasks_that_are_claimed_ahead_begin_once_under_a_restart_and_a_smaller_p
     """What a retiring child has claimed and not begun is given back."""
     workers.fleet.start_worker("--name", "w", processes=2, threads=2)
     wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both to be ready")
-    ids = workers.put("tests.effect", 500)
+    ids = workers.put("tests.effect", 500, seconds=0.01)
     queued = "SELECT count(*) AS n FROM task WHERE state = 'queued'"
 
     def refill() -> None:
-        if workers.harness.query(queued)[0].n < 500:
-            ids.extend(workers.put("tests.effect", 500))
+        if workers.harness.query(queued)[0].n < 200:
+            ids.extend(workers.put("tests.effect", 200, seconds=0.01))
 
     with repeating(refill, every=0.1):
-        wait_for(lambda: len(begun(workers)) > 500, 30, "many to have run")
+        wait_for(lambda: len(begun(workers)) > 300, 30, "many to have run")
         for verb in (["restart", "w"], ["pool", "w", "1"]):
             asked(workers, *verb, "--wait", "--seconds", "60")
     assert set(workers.wait(ids, 120)) == {"succeeded"}
