@@ -62,6 +62,12 @@ class TaskFailure(BaseModel):
     support_url: str | None
 
 
+class LimitsShown(Shown):
+    key: str
+    concurrent: int | None = None
+    per_second: float | None = None
+
+
 class Task(Shown):
     id: UUID
     name: str
@@ -89,7 +95,7 @@ class Task(Shown):
     version: int
     submitted_by: str | None
     partial: bool
-    limits: None
+    limits: LimitsShown | None
     discarded_at: datetime | None
     workflow_id: UUID | None
     schedule_id: UUID | None

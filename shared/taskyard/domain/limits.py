@@ -5,6 +5,7 @@ A limit's name is `task:KEY` or `queue:NAME`. A task goes only where its key and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -36,19 +37,23 @@ class Waiting:
 
 @dataclass(slots=True)
 class Standing:
-    """What a limit has given out: `held` grants, and how many seconds from now its rate allows the next one (below 0:
-    since then)."""
+    """What a limit has given out: `held` grants, the last one `last` seconds from now, which is below 0. The last time
+    counts, and not when the next one may go, so that another rate holds at once."""
 
     held: int = 0
-    free_in: float = -BURST_SECONDS
+    last: float = -math.inf
 
     def has_room(self, concurrent: int | None) -> bool:
         return concurrent is None or self.held < concurrent
 
+    def free_in(self, per_second: float | None) -> float:
+        """The seconds until the rate allows another one; 0 or less: it does."""
+        return -math.inf if per_second is None else self.last + 1.0 / per_second
+
     def take(self, per_second: float | None) -> None:
         self.held += 1
         if per_second is not None:
-            self.free_in = max(self.free_in, -BURST_SECONDS) + 1.0 / per_second
+            self.last = max(self.free_in(per_second), -BURST_SECONDS)
 
 
 @dataclass(slots=True)
@@ -65,49 +70,58 @@ class QueueStanding(Standing):
 
     def room(self, most: int) -> int:
         """For how many more there is room at this moment."""
-        if self.paused or (self.per_second is not None and self.free_in > 0):
+        if self.paused:
             return 0
+        if self.per_second is not None:
+            unused = min(BURST_SECONDS, -self.free_in(self.per_second))
+            most = 0 if unused < 0 else min(most, 1 + math.floor(unused * self.per_second))
         return most if self.concurrent is None else max(0, min(most, self.concurrent - self.held))
+
+    def surplus(self, most: int) -> int:
+        """How many grants have to be taken back: it was paused, or its limit was lowered."""
+        if self.paused:
+            return most
+        return 0 if self.concurrent is None else max(0, min(most, self.held - self.concurrent))
 
 
 @dataclass(slots=True)
 class Granted:
-    """`ids`: those that go. `paces`: the limits with a rate that gave something out, with the seconds from now until
-    they may again. `again`: the limits whose rate alone held something back, with the same."""
+    """`tasks`: those that go. `last_keys`: of each queue the key that got the last grant. `lasts`: of the limits with a
+    rate that gave something out, when they did (seconds from now). `again`: the limits whose rate alone held something
+    back, and the seconds from now until it may go."""
 
-    ids: list[UUID] = field(default_factory=list)
+    tasks: list[Waiting] = field(default_factory=list)
     last_keys: dict[str, str] = field(default_factory=dict)
-    """Of each queue the key that got the last grant: the next one's turn is next."""
-    paces: dict[str, float] = field(default_factory=dict)
+    lasts: dict[str, float] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
 
 
 def grant(waiting: Iterable[Waiting], keys: Mapping[str, Standing], queues: Mapping[str, QueueStanding]) -> Granted:
-    """`waiting` in the order of their keys' turns, each key's oldest first. `keys` and `queues` have the standing of
-    each that occurs, and are changed."""
+    """`waiting` in the order of their keys' turns, each key's oldest first; none goes before an older one of its key in
+    its queue. `keys` and `queues` have the standing of each that occurs, and are changed."""
     given = Granted()
+    closed: set[tuple[str, str]] = set()
     for task in _in_turns(waiting):
-        queue = queues[task.queue]
-        key = keys[task.key] if task.key else None
-        if queue.paused or not queue.has_room(queue.concurrent):
+        queue, key = queues[task.queue], keys[task.key] if task.key else Standing()
+        concurrent, per_second = (task.concurrent, task.per_second) if task.key else (None, None)
+        if (task.queue, task.key) in closed or queue.paused or not queue.has_room(queue.concurrent):
             continue
-        if key is not None and not key.has_room(task.concurrent):
-            continue
-        if queue.per_second is not None and queue.free_in > 0:
-            given.again[of_queue(task.queue)] = queue.free_in
-            continue
-        if key is not None and task.per_second is not None and key.free_in > 0:
-            given.again[of_key(task.key)] = key.free_in
-            continue
-        given.ids.append(task.id)
-        given.last_keys[task.queue] = task.key
-        queue.take(queue.per_second)
-        if queue.per_second is not None:
-            given.paces[of_queue(task.queue)] = queue.free_in
-        if key is not None:
-            key.take(task.per_second)
-            if task.per_second is not None:
-                given.paces[of_key(task.key)] = key.free_in
+        if (free_in := queue.free_in(queue.per_second)) > 0:
+            given.again[of_queue(task.queue)] = free_in
+        elif not key.has_room(concurrent):
+            closed.add((task.queue, task.key))
+        elif (free_in := key.free_in(per_second)) > 0:
+            closed.add((task.queue, task.key))
+            given.again[of_key(task.key)] = free_in
+        else:
+            given.tasks.append(task)
+            given.last_keys[task.queue] = task.key
+            queue.take(queue.per_second)
+            key.take(per_second)
+            if queue.per_second is not None:
+                given.lasts[of_queue(task.queue)] = queue.last
+            if per_second is not None:
+                given.lasts[of_key(task.key)] = key.last
     return given
 
 

@@ -20,7 +20,7 @@ STATES = {str(state): state for state in State}
 _QUEUED = str(State.QUEUED)
 _DUE_LATER = (str(State.SCHEDULED), str(State.RETRYING))
 _IN_CONSEQUENCE = (str(Event.UNBLOCK), str(Event.DELAY))
-_REQUEST_CANCEL, _RELEASE = str(Event.REQUEST_CANCEL), str(Event.RELEASE)
+_REQUEST_CANCEL, _RELEASE, _CHANGE = str(Event.REQUEST_CANCEL), str(Event.RELEASE), str(Event.CHANGE)
 
 
 # Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price.
@@ -55,7 +55,7 @@ class Committed(Generic[A]):
             task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id, wakes = row[:10]
             done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
             if state == _QUEUED:
-                if not wakes:  # else it waits for its limit
+                if not wakes and event != _CHANGE:  # else it waits for its limit, or is published already
                     done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
                     if row_outbox_id is not None:
                         outbox_ids[row_outbox_id] = None

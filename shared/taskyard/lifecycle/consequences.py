@@ -142,8 +142,9 @@ CONSEQUENCES = (
     ),
     Consequence(
         name="counts_against_limit",
-        edges=along(Event.ASSERT),
-        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'granted' END"},
+        # What is lost ran already: it keeps its place, also where its queue has got a limit since it began.
+        edges=along(Event.ASSERT, Event.LOSE),
+        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'granted' ELSE {{before}} END"},
     ),
     Consequence(
         name="frees_limit",

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..store.reads import seen
+from .limit_sql import HOLDS
 
 SHOWN_HOLDERS = 20
 
 _SEEN = "(CAST(:seen AS text[]) IS NULL OR h.queue = ANY(CAST(:seen AS text[])))"
-_OF_KEY = "coalesce(h.limits ->> 'key', '') = t.limits ->> 'key' AND h.limited = 'granted'"
+_OF_KEY = f"coalesce(h.limits ->> 'key', '') = t.limits ->> 'key' AND {HOLDS}"
 # Counted over the indexes of what is limited and of what lives, and no further than the limit.
 _OF_QUEUE = """h.queue = t.queue AND h.finished_at IS NULL
         AND (h.state = 'running' OR h.state = 'queued' AND h.limited = 'granted')"""

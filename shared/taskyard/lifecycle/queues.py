@@ -29,6 +29,7 @@ def pause(conn: Connection, name: str, *, by: Actor) -> Committed[None]:
     """Its waiting tasks are not claimed any more. A second pause changes nothing."""
     if conn.execute(_PAUSE, {"name": name}).rowcount:
         audit.record(conn, by, Action.QUEUE_PAUSE, name)
+        return limits.changed(conn, name)  # grants that no worker has claimed are taken back
     return Committed(None)
 
 

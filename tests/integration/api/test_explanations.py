@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from taskyard.domain.tasks import Released, RetryIn, Succeeded
 from taskyard.lifecycle.claim import CONDITIONS
 from taskyard.lifecycle.put_off import put_off
-from taskyard_api import explanations
+from taskyard_api import answers, explanations
 from taskyard_api.explanation_answers import Code, Explanation
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
@@ -268,3 +268,10 @@ def test_a_limit_of_a_queue_is_told_apart(api: Api) -> None:
     (reason, *_) = explained(api, waiting)["reasons"]
     assert (reason["code"], reason["queue"], reason["holders"]) == ("limited", "default", [running])
     assert "key" not in reason
+
+
+def test_a_task_shows_its_limit(api: Api) -> None:
+    given = {"key": "crm", "concurrent": 2, "per_second": 0.5}
+    answer = api.http.get(f"/api/v1/tasks/{limited(api, limits=given)}")
+    answers.Task.model_validate_json(answer.content)
+    assert answer.json()["limits"] == given

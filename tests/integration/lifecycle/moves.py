@@ -135,7 +135,7 @@ MOVES: Mapping[Event, Move] = {
 
 def limited(state: State, event: Event) -> dict[str, Any]:
     """Columns of a task with a limit, as they stand before the event."""
-    stands = {Event.GRANT: "waiting", Event.ASSERT: None}.get(event, "granted")
+    stands = {Event.GRANT: "waiting", Event.ASSERT: None, Event.LOSE: None}.get(event, "granted")
     return {"limits": asdict(LIMITS), "limited": stands if state in {State.QUEUED, State.RUNNING} else None}
 
 

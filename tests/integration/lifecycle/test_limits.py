@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from taskyard.domain.limits import Granted, Waiting
 from taskyard.domain.new_tasks import Limits
-from taskyard.domain.tasks import Failed, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, finish, limits, promote, put_off, retry, submit
+from taskyard.domain.tasks import Failed, Released, RetryIn, State, Succeeded
+from taskyard.lifecycle import cancel, change, claim, finish, limits, promote, put_off, rescue, retry, submit
 from taskyard.lifecycle.limits import Granting
 from taskyard.store import ledger
 
@@ -30,7 +33,7 @@ def plain(conn: Connection, count: int, queue: str = "default") -> list[UUID]:
     return [made.id for made in submit.submit(conn, [new(queue=queue) for _ in range(count)]).answer]
 
 
-def set_queue(conn: Connection, queue: str = "default", **columns: float | None) -> None:
+def set_queue(conn: Connection, queue: str = "default", **columns: Any) -> None:
     conn.execute(sa.text("INSERT INTO queue (name) VALUES (:q) ON CONFLICT DO NOTHING"), {"q": queue})
     table = sa.table("queue", sa.column("name"), *map(sa.column, columns))
     conn.execute(sa.update(table).where(table.c.name == queue).values(**columns))
@@ -113,8 +116,6 @@ def test_a_task_that_is_tried_again_waits_for_its_limit_again(conn: Connection, 
 
 
 def test_a_task_that_lost_its_process_keeps_its_grant(conn: Connection, engine: Engine, worker: Worker) -> None:
-    from taskyard.domain.tasks import Released
-
     first, second = limited(conn, 2)
     settle(engine)
     (won,) = worker.claim([first])
@@ -128,8 +129,6 @@ def test_a_retry_of_a_person_waits_for_the_limit(conn: Connection, engine: Engin
     task_id = put(conn, State.FAILED, limits=asdict(Limits("k", 1)))
     (running,) = limited(conn, 1)
     settle(engine)
-    from datetime import timedelta
-
     assert not retry.retry(conn, [task_id], life=timedelta(days=1)).publications
     assert not settle(engine)
     cancel.cancel(conn, [running])
@@ -218,7 +217,7 @@ def test_a_rate_lets_one_go_and_says_when_it_has_to_look_again(conn: Connection,
 
 
 def test_a_paused_queue_gives_no_grants_until_it_is_resumed(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, paused_at=sa.func.now())  # type: ignore[arg-type]
+    set_queue(conn, paused_at=sa.func.now())
     ids = limited(conn, 1)
     assert not settle(engine)
     set_queue(conn, paused_at=None)
@@ -247,3 +246,140 @@ def test_a_turn_without_limits_is_one_look(conn: Connection, engine: Engine) -> 
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
     assert len(statements) == 1
+
+
+def test_what_waits_in_a_queue_whose_limit_has_been_removed_is_found_without_a_mark(
+    conn: Connection, engine: Engine
+) -> None:
+    """As where its submit, or a worker that held it back, saw the limit and committed after the leader had looked."""
+    ids = [put(conn, State.QUEUED, limited="waiting")]
+    conn.execute(sa.text("INSERT INTO queue (name) VALUES ('default') ON CONFLICT DO NOTHING"))
+    assert settle(engine) == ids
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.SCHEDULED])
+def test_a_grant_that_an_earlier_release_did_not_give_back_holds_nothing(
+    conn: Connection, engine: Engine, state: State
+) -> None:
+    put(conn, state, limits=asdict(Limits("k", 1)), limited="granted")
+    ids = limited(conn, 1)
+    assert settle(engine) == ids
+
+
+def test_what_runs_apart_waits_for_a_limit_that_its_queue_gets(
+    conn: Connection, engine: Engine, worker: Worker
+) -> None:
+    ids = [put(conn, State.QUEUED, crashes=1), put(conn, State.QUEUED, suspicions=1)]
+    set_queue(conn, concurrent=1)
+    assert stands(conn, ids) == {"waiting": 2}
+    (first,) = settle(engine)
+    assert list(claim.set_apart(conn, ["default"], types={"email.send": 1})) == [first]
+
+
+def test_what_lost_its_process_keeps_its_place_in_a_limit_that_came_meanwhile(
+    conn: Connection, engine: Engine, worker: Worker
+) -> None:
+    (running,) = plain(conn, 1)
+    (won,) = worker.claim([running])
+    set_queue(conn, concurrent=1)
+    rescue.lose(conn, [rescue.Lost(running, won.claim, rescue.Guilt.GUILTY, "killed")])
+    assert read(conn, running).limited == "granted"
+    assert limited(conn, 1) != settle(engine)
+
+
+@pytest.mark.parametrize("closed", [{"paused_at": sa.func.now()}, {"concurrent": 1}])
+def test_a_queue_without_room_keeps_no_key_from_its_other_queues(
+    conn: Connection, engine: Engine, worker: Worker, closed: dict[str, Any]
+) -> None:
+    set_queue(conn, "closed", **closed)
+    if "concurrent" in closed:
+        set_queue(conn, "closed", paused_at=None)
+        plain(conn, 1, "closed")
+        settle(engine)
+    oldest = limited(conn, 3, queue="closed")
+    (other,) = limited(conn, 1)
+    assert settle(engine) == [other]
+    assert stands(conn, oldest) == {"waiting": 3}
+
+
+def test_a_pause_takes_back_what_no_worker_has_claimed(conn: Connection, engine: Engine, worker: Worker) -> None:
+    set_queue(conn, "other", paused_at=None)
+    first, second = [*limited(conn, 1, queue="other"), *limited(conn, 1)]
+    settle(engine)
+    set_queue(conn, "other", paused_at=sa.func.now())
+    assert not turn(engine), "it takes back"
+    assert settle(engine) == [second]
+    assert not worker.claim([first])
+
+
+def test_a_lowered_limit_takes_back_what_no_worker_has_claimed(
+    conn: Connection, engine: Engine, worker: Worker
+) -> None:
+    set_queue(conn, concurrent=20)
+    ids = [*plain(conn, 10), *limited(conn, 10, concurrent=50)]
+    settle(engine)
+    set_queue(conn, concurrent=3)
+    settle(engine)
+    assert len(worker.claim(ids)) == 3
+
+
+def test_a_grant_is_not_given_in_another_queue_than_was_looked_at(conn: Connection, engine: Engine) -> None:
+    set_queue(conn, "full", concurrent=1)
+    plain(conn, 1, "full")
+    settle(engine)
+    (task_id,) = limited(conn, 1)
+    given = Granted([Waiting(task_id, "default", "k", 1)])
+    conn.execute(sa.text("UPDATE task SET queue = 'full' WHERE id = :id"), {"id": task_id})
+    conn.execute(limits._GRANT, limits._chosen(given))
+    assert read(conn, task_id).limited == "waiting"
+
+
+def test_a_rate_that_is_raised_holds_at_once(conn: Connection, engine: Engine) -> None:
+    set_queue(conn, per_second=0.001)
+    ids = plain(conn, 3)
+    granting = Granting()
+    assert len(settle(engine, granting)) == 1
+    set_queue(conn, per_second=1000.0)
+    assert len(settle(engine, granting)) == 2
+    assert stands(conn, ids) == {"granted": 3}
+
+
+def test_a_key_that_its_rate_holds_back_is_marked_once(conn: Connection, engine: Engine) -> None:
+    set_queue(conn, per_second=100.0)
+    for n in range(20):
+        limited(conn, 2, f"k{n}", per_second=0.001)
+    granting = Granting()
+    settle(engine, granting)
+    for _ in range(10):
+        plain(conn, 1)
+        turn(engine, granting)
+    marks = conn.scalar(sa.text("SELECT count(*) FROM limit_mark WHERE key LIKE 'task:%'"))
+    assert marks is not None
+    assert marks <= 20
+
+
+def test_a_key_with_room_is_found_behind_thousands_that_their_rates_hold_back(conn: Connection, engine: Engine) -> None:
+    set_queue(conn, concurrent=1)
+    plain(conn, 1)
+    settle(engine)
+    keys = [f"a{n:05}" for n in range(3 * limits.KEYS)]
+    pace = "INSERT INTO limit_pace SELECT 'task:' || k, now() FROM unnest(CAST(:keys AS text[])) k"
+    conn.execute(sa.text(pace), {"keys": keys})
+    submit.submit(conn, [new(limits=Limits(key, per_second=0.001)) for key in keys])
+    (ready,) = limited(conn, 1, "z")
+    granting = Granting()
+    settle(engine, granting)
+    set_queue(conn, concurrent=2)
+    turns = 0
+    while not (found := turn(engine, granting)):
+        turns += 1
+        conn.execute(sa.text("UPDATE limit_mark SET due_at = now()"))
+        assert turns < 10
+    assert found == [ready]
+
+
+def test_a_change_of_tags_publishes_nothing(conn: Connection) -> None:
+    (task_id,) = plain(conn, 1)
+    done = change.change(conn, [task_id], change.Changes(tags=["new"]), life=timedelta(days=1))
+    assert not done.publications
+    assert done.changes

@@ -223,8 +223,17 @@ limit_mark = Table(
     Column("key", Text, nullable=False, comment="task:KEY or queue:NAME"),
     Column("due_at", TIME, nullable=False, server_default=func.now()),
     Index("ix_limit_mark_due", "due_at", "id"),
+    Index("ix_limit_mark_key", "key", "due_at"),
     comment="limits that the leader has to look at: something waits for them, or was given back",
     postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
+)
+
+limit_pace = Table(
+    "limit_pace",
+    metadata,
+    Column("name", Text, primary_key=True, comment="task:KEY or queue:NAME"),
+    Column("last_at", TIME, nullable=False, comment="when it last gave a grant, less what a rate may catch up with"),
+    postgresql_with={"fillfactor": "50"},
 )
 
 pace = Table(
@@ -232,5 +241,5 @@ pace = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("free_at", TIME, nullable=False, comment="when the next one may go"),
-    comment="what goes at a rate: replays, and limits that have one",
+    comment="what goes in single file: replays",
 )

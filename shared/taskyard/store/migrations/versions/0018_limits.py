@@ -20,7 +20,6 @@ depends_on = None
 
 _LIMITED = sa.text("limited IN ('waiting', 'granted')")
 _KEY = sa.text("coalesce(limits ->> 'key', '')")
-_PACE = "what goes in single file: replays"
 
 
 def upgrade() -> None:
@@ -34,7 +33,19 @@ def upgrade() -> None:
         postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
     )
     op.create_index("ix_limit_mark_due", "limit_mark", ["due_at", "id"])
-    op.create_table_comment("pace", "what goes at a rate: replays, and limits that have one", existing_comment=_PACE)
+    op.create_index("ix_limit_mark_key", "limit_mark", ["key", "due_at"])
+    op.create_table(
+        "limit_pace",
+        sa.Column("name", sa.Text(), nullable=False, comment="task:KEY or queue:NAME"),
+        sa.Column(
+            "last_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="when it last gave a grant, less what a rate may catch up with",
+        ),
+        sa.PrimaryKeyConstraint("name", name="pk_limit_pace"),
+        postgresql_with={"fillfactor": "50"},
+    )
     op.add_column(
         "task", sa.Column("limited", sa.Text(), comment="waiting for its limit, granted, or freed: lifecycle/limits.py")
     )
@@ -46,5 +57,5 @@ def downgrade() -> None:
     op.drop_index("ix_task_limited_queue", "task")
     op.drop_index("ix_task_limited", "task")
     op.drop_column("task", "limited")
-    op.create_table_comment("pace", _PACE, existing_comment="what goes at a rate: replays, and limits that have one")
+    op.drop_table("limit_pace")
     op.drop_table("limit_mark")
