@@ -12,7 +12,9 @@ from uuid import UUID
 
 import typer
 
+from taskyard.backoff import Backoff
 from taskyard.commands import FAILED, USAGE, AsJson, LogLevel, command_engine, fail
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.processes import ProcessRange
 
 from .inspect_cli import PROGRAM, prepared, print_rows
@@ -29,7 +31,7 @@ All = Annotated[bool, typer.Option("--all", help="Every living worker.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until it is done; exits with 1 where it cannot be.")]
 Patience = Annotated[float, typer.Option("--seconds", min=0, help="With --wait: at most so long.")]
 
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
 _LIVING = """
 SELECT id FROM worker
 WHERE lost_at IS NULL AND stopped_at IS NULL AND beat_at > now() - CAST(:lease AS interval)
@@ -166,7 +168,7 @@ def _ask(
         # Where Redis is away, the workers learn of it with their next heartbeats.
         asked = commit(partial(ledger.run_transaction, engine), verb, Immediate(engine, publisher))
         look = partial(ledger.run, engine, partial(_look, ids=ids, lease=lease))
-        rows = _wait(wish, look, wait_seconds) if asked and wait_seconds is not None else look()
+        rows = _wait(wish, look, wait_seconds, lease) if asked and wait_seconds is not None else look()
     print_rows(_COLUMNS, rows, as_json)
     if unasked := [row for row in rows if row["id"] not in asked]:
         fail(PROGRAM, f"not asked, because it drains or has ended: {_named(unasked)}.", FAILED)
@@ -178,14 +180,28 @@ def _named(rows: Sequence[Row]) -> str:
     return ", ".join(f"{row['worker']} ({row['state']})" for row in rows)
 
 
-def _wait(wish: _Wish, look: Callable[[], list[Row]], seconds: float) -> list[Row]:
+def _wait(wish: _Wish, look: Callable[[], list[Row]], seconds: float, lease: timedelta) -> list[Row]:
+    """Goes on while PostgreSQL is away; raises LedgerUnavailable where it still is after `seconds`."""
     deadline = time.monotonic() + seconds
+    believed_at = 0.0
+    backoff = Backoff(_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
     while True:
-        rows = look()
-        is_over = all(wish.is_done(row) or row["state"] in wish.in_vain for row in rows)
-        if is_over or time.monotonic() >= deadline:
-            return rows
-        time.sleep(_PAUSE_SECONDS)
+        pause = _PAUSE_SECONDS
+        try:
+            rows = look()
+        except LedgerUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+            pause = backoff.next()
+        else:
+            if backoff.reset():
+                # All heartbeats are old after an outage, and no worker is lost for that.
+                believed_at = time.monotonic() + lease.total_seconds()
+            given_up = wish.in_vain if time.monotonic() >= believed_at else ()
+            is_over = all(wish.is_done(row) or row["state"] in given_up for row in rows)
+            if is_over or time.monotonic() >= deadline:
+                return rows
+        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
 
 
 def _living(conn: Connection, name: str | None, lease: timedelta) -> list[UUID]:

@@ -53,3 +53,13 @@ def workers(
     yield LedgerFleet(fleet, harness)
     fleet.stop()
     harness.close()
+
+
+@pytest.fixture
+def own_workers(
+    tmp_path: Path, own_postgres: Postgres, own_valkey: Valkey, own_harness: Harness
+) -> Iterator[LedgerFleet]:
+    """On servers of its own."""
+    fleet = Fleet(tmp_path, own_postgres.url(), own_valkey.url)
+    yield LedgerFleet(fleet, own_harness)
+    fleet.stop()

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from taskyard_dev.postgres import Postgres
 from tests.integration.worker.processes import LedgerFleet, lines
 from tests.support.effects import effects
 from tests.support.fleet import children, repeating, wait_for
@@ -41,6 +42,16 @@ def asked(workers: LedgerFleet, *arguments: str) -> list[dict[str, Any]]:
     ended = command(workers, *arguments, "--json")
     assert ended.returncode == 0, ended.stderr + workers.fleet.logs()[-3000:]
     return list(json.loads(ended.stdout))
+
+
+def waiting(workers: LedgerFleet, *arguments: str, seconds: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "taskyard_worker.cli", *arguments, "--json", "--wait", "--seconds", str(seconds)],
+        env=workers.fleet.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def begun(workers: LedgerFleet) -> list[str]:
@@ -113,6 +124,66 @@ def test_a_pool_grows_and_shrinks_under_load_and_one_attempt_of_each_task_runs(w
     assert (shrunk["processes"], len(children(worker.pid))) == (1, 1)
     assert workers.wait(ids, 60) == ["succeeded"] * len(ids)
     assert each_ran_once(workers, ids)
+
+
+def test_tasks_that_are_claimed_ahead_begin_once_under_a_restart_and_a_smaller_pool(workers: LedgerFleet) -> None:
+    """What a retiring child has claimed and not begun is given back."""
+    workers.fleet.start_worker("--name", "w", processes=2, threads=2)
+    wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both to be ready")
+    ids = workers.put("tests.effect", 500, seconds=0.01)
+    queued = "SELECT count(*) AS n FROM task WHERE state = 'queued'"
+
+    def refill() -> None:
+        if workers.harness.query(queued)[0].n < 200:
+            ids.extend(workers.put("tests.effect", 200, seconds=0.01))
+
+    with repeating(refill, every=0.1):
+        wait_for(lambda: len(begun(workers)) > 300, 30, "many to have run")
+        for verb in (["restart", "w"], ["pool", "w", "1"]):
+            asked(workers, *verb, "--wait", "--seconds", "60")
+    assert set(workers.wait(ids, 120)) == {"succeeded"}
+    assert each_ran_once(workers, ids)
+    paid = "SELECT FROM task WHERE failures + crashes > 0"
+    assert workers.harness.query(paid) == [], "whatever its number says"
+
+
+def test_a_worker_that_a_signal_stops_is_asked_for_nothing_that_it_would_not_do(workers: LedgerFleet) -> None:
+    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "30", "TASKYARD_WORKER_LEASE_SECONDS": "120"}
+    worker = workers.fleet.start_worker("--name", "w", threads=1)
+    workers.put("tests.effect", seconds=120.0)
+    wait_for(lambda: begun(workers), 20, "it to begin")
+    worker.terminate()
+    told = "SELECT FROM worker WHERE name = 'w' AND state = 'draining'"
+    wait_for(lambda: workers.harness.query(told), 5, "it to say so long before its next heartbeat")
+    for verb in (["restart", "w"], ["pool", "w", "2"]):
+        ended = command(workers, *verb)
+        assert (ended.returncode, "not asked, because it drains" in ended.stderr) == (1, True), ended.stderr
+    worker.terminate()  # it does not wait for its task
+    assert worker.wait(20) == 0
+
+
+def test_a_command_that_waits_outlasts_an_outage_of_postgresql_and_ends_with_3_where_the_outage_outlasts_it(
+    own_workers: LedgerFleet, own_postgres: Postgres
+) -> None:
+    workers = own_workers
+    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "1", "TASKYARD_WORKER_LEASE_SECONDS": "3"}
+    worker = workers.fleet.start_worker("--name", "w", threads=1)
+    workers.put("tests.effect", seconds=20.0)
+    wait_for(lambda: begun(workers), 20, "it to begin")
+    patient = waiting(workers, "drain", "w", seconds=120)
+    drains = "SELECT FROM audit WHERE action = 'worker.drain'"
+    wait_for(lambda: workers.harness.query(drains), 20, "the worker to be asked")
+    hasty = waiting(workers, "drain", "w", seconds=6)
+    time.sleep(3.0)  # by then it waits, too
+    own_postgres.stop()
+    said = hasty.communicate(timeout=30)[1]
+    assert (hasty.returncode, "PostgreSQL does not answer" in said) == (3, True), said
+    time.sleep(1.0)  # the lease is over, too: each heartbeat is older
+    own_postgres.start()
+    rows, said = patient.communicate(timeout=60)
+    assert patient.returncode == 0, said + workers.fleet.logs()[-3000:]
+    assert [row["state"] for row in json.loads(rows)] == ["stopped"]
+    assert worker.wait(20) == 0
 
 
 def test_a_worker_learns_of_it_long_before_its_next_heartbeat(workers: LedgerFleet) -> None:

@@ -113,6 +113,27 @@ def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(work
     assert workers.wait(workers.put("tests.effect")) == ["succeeded"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "tasks", "params"),
+    [(["--max-tasks-per-child", "3"], 3, {}), (["--max-memory-per-child", "200"], 1, {"do": "grow"})],
+    ids=["tasks", "memory"],
+)
+def test_what_runs_in_a_child_that_is_recycled_ends_there_while_others_run_in_its_successor(
+    workers: LedgerFleet, limit: list[str], tasks: int, params: dict[str, str]
+) -> None:
+    workers.fleet.start_worker(*limit, threads=2)
+    (long,) = workers.put("tests.effect", seconds=20.0)
+    wait_for(lambda: len(effects(workers.fleet.effects)) == 1, 20, "it to begin")
+    workers.wait(workers.put("tests.odd", tasks, **params))
+    wait_for(lambda: lines(workers.fleet.logs(), '"child_retiring"'), 30, "the child to be recycled")
+    assert workers.wait(workers.put("tests.effect", 1)) == ["succeeded"]
+    assert workers.harness.states([long]) == ["running"], "nothing waits for it"
+    assert workers.wait([long], 40) == ["succeeded"]
+    assert effects(workers.fleet.effects).count(str(long)) == 1
+    rows = workers.harness.query("SELECT right(worker, 2) AS child FROM task_attempt WHERE task_id = :id", id=long)
+    assert [row.child for row in rows] == [":0"]
+
+
 def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(workers: LedgerFleet) -> None:
     workers.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
     ids: list[UUID] = []

@@ -189,6 +189,18 @@ def test_a_worker_that_was_given_up_is_told_nothing_that_was_asked_of_it(harness
     assert recording.asked == [], "nor under its next identity"
 
 
+def test_a_worker_that_stops_says_so_before_its_next_beat_and_takes_no_claim_back_for_that(harness: Harness) -> None:
+    recording = RecorderHarness(harness)
+    (just_won,) = recording.claim()
+    recording.recorder._beat()
+    recording.is_stopping = True
+    recording.recorder._tell()
+    assert recording.row().state == "draining"
+    assert harness.states([just_won[0]]) == ["running"], "its child is about to begin it"
+    recording.recorder._beat()
+    assert harness.states([just_won[0]]) == ["queued"]
+
+
 def test_beats_go_on_while_what_others_put_off_is_taken_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = harness.submit(30)
     ledger.run_transaction(harness.engine, lambda conn: put_off(conn, ids, reason="unknown_task_type"))

@@ -31,7 +31,8 @@ from .fleet import workers_shown
 
 _ASKED = {
     202: Answer(
-        description="Asked: the worker learns of it within a second, and at its next heartbeat where Redis is away.",
+        description="Asked: the worker learns of it within a second, and at its next heartbeat where Redis is away. A"
+        " worker that is lost before that goes on under another id, of which nothing is asked.",
         model=worker_answers.WorkerShown,
         without_read=worker_answers.ToldWorker,
     )

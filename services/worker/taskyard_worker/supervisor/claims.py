@@ -117,10 +117,8 @@ class WorkerClaims:
         self._reports = reports
         self._unheld: AbstractSet[Key] = frozenset()
 
-    def beat(self, being_recorded: AbstractSet[Key]) -> None:
-        """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
-        thread adds to it while this runs, before it forgets the child: so it is read last.
-        """
+    def tell(self) -> bool:
+        """Writes how the worker is, and hands over what is asked of it. False where it was given up."""
         worker_id = self._registration.worker_id
         beat = self._children.beat(worker_id, "draining" if self._requests.is_stopping else "running")
         bounds, restarted_at = self._pool.bounds, self._pool.restarted_at
@@ -130,8 +128,16 @@ class WorkerClaims:
             log.error("worker_given_up", worker_id=str(worker_id))
             self._registration.given_up()
             self._requests.give_up()
-            return
+            return False
         self._hand_over(asked)
+        return True
+
+    def beat(self, being_recorded: AbstractSet[Key]) -> None:
+        """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
+        thread adds to it while this runs, before it forgets the child: so it is read last.
+        """
+        if not self.tell():
+            return
         held = self.compare()
         claims = self._children.claims(self._registration.name)
         unheld = {(h.task_id, h.claim) for h in held} - {(c.task_id, c.claim) for c in claims}

@@ -95,6 +95,11 @@ class Recorder:
             self._looking.set()
             self._given.put(self._look)
 
+    def tell(self) -> None:
+        """Has the ledger know before the next beat that the worker stops: nothing that it would not do any more is to
+        be asked of it. It is no beat: two in quick succession would take back claims that are just being won."""
+        self._given.put(self._tell)
+
     def stop(self, timeout: float) -> None:
         """Records what is left, gives back what the ledger still holds for this worker, and signs off; gives up on
         that after `timeout` seconds."""
@@ -161,6 +166,10 @@ class Recorder:
         if self._takes_up_again:
             self._takes_up_again = False
             self._jobs.append(self._take_up)
+
+    def _tell(self) -> None:
+        if self._registration.is_registered:
+            self._claims.tell()
 
     def _register(self) -> None:
         self._registration.register()

@@ -232,6 +232,7 @@ class Supervisor:
         return None if self._requests.is_stopping or closed else child.why_replaced(code)
 
     def _drain(self) -> None:
+        self._recorder.tell()
         for child in self._children:
             child.send({"do": "drain"})
         if not self._requests.stop_signals:
