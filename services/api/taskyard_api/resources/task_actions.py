@@ -157,7 +157,7 @@ class TaskRetry:
         await visible_task(self._ledger, task_id, caller)
         retry = partial(retry_task, task_id=task_id, by=req.actor(), life=self._life)
         is_retried = await self._ledger.commit(retry)
-        row = await visible_task(self._ledger, task_id, caller, admitted=True)
+        row = await visible_task(self._ledger, task_id, caller)
         if not is_retried:
             # The state now: it may have changed between the look and the verb.
             state = row["state"]

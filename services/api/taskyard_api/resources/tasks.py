@@ -51,9 +51,9 @@ def task_id_of(text: str) -> UUID:
     return id_in_path(text, message("There is no such task."))
 
 
-async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
-    """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
-    row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues), admitted=admitted)
+async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller) -> RowMapping:
+    """The task, where it exists and the caller may see it. Raises NotFound."""
+    row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues))
     if row is None:
         raise NotFound(message("There is no such task."))
     return row
@@ -237,7 +237,7 @@ class OneTask:
         changes = Changes(**wanted.model_dump())
         change = partial(change_task, task_id=row["id"], changes=changes, by=req.actor(), life=self._life)
         is_changed = await self._ledger.commit(change)
-        row = await visible_task(self._ledger, row["id"], caller, admitted=True)
+        row = await visible_task(self._ledger, row["id"], caller)
         if not is_changed:
             raise Conflict(
                 message("Only tasks that wait are changed; this one is {state}.", state=row["state"]),
@@ -251,13 +251,13 @@ class OneTask:
         deadline = loop.time() + seconds
         with self._live.watch(task_id) as watch:
             # The task may have changed between the first look and the watch.
-            row = await visible_task(self._ledger, task_id, caller, admitted=True)
+            row = await visible_task(self._ledger, task_id, caller)
             while row["state"] not in FINAL and not watch.closed:
                 left = deadline - loop.time()
                 if left <= 0:
                     break
                 if not await watch.changed(left) or watch.is_final:
-                    row = await visible_task(self._ledger, task_id, caller, admitted=True)
+                    row = await visible_task(self._ledger, task_id, caller)
         return row
 
 

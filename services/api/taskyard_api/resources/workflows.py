@@ -36,12 +36,10 @@ _STEPS = 50
 _MISSING = message("There is no such workflow.")
 
 
-async def visible_workflow(
-    ledger: LedgerPool, workflow_id: UUID, caller: Caller, *, admitted: bool = False
-) -> RowMapping:
+async def visible_workflow(ledger: LedgerPool, workflow_id: UUID, caller: Caller) -> RowMapping:
     """The workflow, where it exists and the caller may see the queues of all its steps. Raises NotFound."""
     read = partial(store.by_id, workflow_id=workflow_id, queues=caller.queues)
-    row = await ledger.run(read, admitted=admitted)
+    row = await ledger.run(read)
     if row is None:
         raise NotFound(_MISSING)
     return row
@@ -206,10 +204,10 @@ class WorkflowRetry:
                     "Only failed and cancelled workflows run again; this one is {state}.", state=found.before
                 )
                 raise Conflict(told, state=found.before)
-            row = await visible_workflow(self._ledger, wanted, caller, admitted=True)
+            row = await visible_workflow(self._ledger, wanted, caller)
             page = partial(store.steps_page, workflow_id=wanted, limit=_STEPS + 1)
             # Steps that run again have no error, so the stored answer needs no reader's language.
-            shown = _shown(row, await self._ledger.run(page, admitted=True), _STEPS, Words())
+            shown = _shown(row, await self._ledger.run(page), _STEPS, Words())
             views.send(resp, 202, flow_views.of_caller(caller, shown))
 
         await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
