@@ -1,6 +1,7 @@
 """A PostgreSQL that freezes or is slow, under many clients: each request has its answer, and 202 is in the ledger."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from taskyard.domain.errors import Overloaded
 from taskyard.domain.messages import message
 from taskyard.lifecycle import idempotency
+from taskyard.store import fleet
 from taskyard_api import patience
 from taskyard_api.admission import Admission
 from tests.integration.api.conftest import Api
@@ -178,12 +180,27 @@ def test_a_submit_that_is_refused_for_want_of_room_is_not_counted_as_refused_for
 
 def test_a_replica_that_sheds_load_is_still_ready(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise all replicas would be taken out at once, and the load put on the others."""
-    of_one = patience.Pace.seconds_to_turn
-
-    def crowded(pace: patience.Pace, ahead: float) -> float:
-        return of_one(pace, ahead) if pace.places == 1 else 60.0
-
-    monkeypatch.setattr(patience.Pace, "seconds_to_turn", crowded)
-    refused = slow_api.http.get("/api/v1/tasks")
-    assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
+    monkeypatch.setattr(patience.Pace, "seconds_to_turn", lambda *_: 60.0)
+    for path in ("/api/v1/tasks", "/health/detailed"):
+        refused = slow_api.http.get(path)
+        assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
     assert slow_api.http.get("/health/ready").json()["database"] == "up"
+
+
+def test_readiness_waits_behind_no_look_at_the_parts(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow_look(_conn: sa.Connection) -> None:
+        looks.set()
+        assert goes_on.wait(60)
+
+    monkeypatch.setattr(fleet, "leader", slow_look)
+    with ThreadPoolExecutor(1) as threads:
+        detailed = threads.submit(slow_api.http.get, "/health/detailed", timeout=60)
+        assert looks.wait(20)
+        try:
+            assert slow_api.http.get("/health/ready").json()["database"] == "up"
+            assert not detailed.done()
+        finally:
+            goes_on.set()
+        assert detailed.result().json()["components"]["database"]["status"] == "healthy"
