@@ -32,7 +32,7 @@ def explained(facts: Facts, words: Words) -> dict[str, Any]:
     has_turn = reasons[0].code is Code.IN_LINE
     estimate = facts.seconds_to_go if has_turn else None
     more = {
-        "position": task["ahead"] + 1 if has_turn and task["ahead"] <= MOST_AHEAD else None,
+        "position": facts.place if has_turn else None,
         "estimate_seconds": None if estimate is None else round(estimate, 1),
     }
     return {
@@ -188,19 +188,21 @@ def _limited(limit: HeldLimit) -> Reason:
 
 
 def _in_line(facts: Facts) -> Reason:
-    task, estimate = facts.task, facts.seconds_to_go
+    task, place, estimate = facts.task, facts.place, facts.seconds_to_go
     values = {"queue": task["queue"], "workers": task["serving"]}
-    if task["ahead"] > MOST_AHEAD:
+    if place is None:
         text = message(
-            "More than {most} tasks are before it in the queue {queue}.", most=f"{MOST_AHEAD:,}", queue=task["queue"]
+            "It waits for its turn in the queue {queue}, where more than {most} tasks wait.",
+            most=f"{MOST_AHEAD:,}",
+            queue=task["queue"],
         )
     elif estimate is None:
-        text = message("It is number {n} in the queue {queue}.", n=task["ahead"] + 1, queue=task["queue"])
+        text = message("It is number {n} in the queue {queue}.", n=place, queue=task["queue"])
     else:
         text = message(
             "It is number {n} in the queue {queue}: at the rate of the last minutes, a worker takes it in about"
             " {seconds} s.",
-            n=task["ahead"] + 1,
+            n=place,
             queue=task["queue"],
             seconds=_whole(estimate),
         )

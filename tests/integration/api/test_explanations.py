@@ -59,7 +59,23 @@ def test_no_place_is_told_beyond_the_bound(api: Api, monkeypatch: pytest.MonkeyP
     assert explained(api, tasks[2])["position"] == 3
     last = explained(api, tasks[3])
     assert "position" not in last
-    assert last["summary"] == "More than 2 tasks are before it in the queue default."
+    assert last["summary"] == "It waits for its turn in the queue default, where more than 2 tasks wait."
+
+
+def test_tasks_that_wait_for_a_limit_are_not_before_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = {"key": "crm", "concurrent": 1}
+    held = [limited(api, limits=crm) for _ in range(3)]
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=held[0])
+    free = api.submit()["id"]
+    held.append(limited(api, limits=crm))
+    execute(api, "INSERT INTO queue_minute VALUES ('default', date_trunc('minute', now()) - interval '1 minute', 6, 0)")
+    found = explained(api, free)
+    assert (codes(found), found["position"]) == (["in_line"], 2), "only the one with a grant is before it"
+    assert 20 <= found["estimate_seconds"] <= 40
+    monkeypatch.setattr("taskyard.lifecycle.explanation.MOST_AHEAD", 2)
+    found = explained(api, free)
+    assert "position" not in found
+    assert "estimate_seconds" not in found
 
 
 def test_a_queue_without_a_live_worker_that_could_run_it_is_told_apart_by_what_is_missing(api: Api) -> None:
