@@ -96,7 +96,9 @@ class Collector(Generic[U, A]):
                 self._take_off()
             elif self._planned is None:
                 self._planned = loop.call_later(self._gather_seconds, self._take_off)
-        return await patience().answer_of(answer)
+        request = patience()
+        request.is_admitted = True
+        return await request.answer_of(answer)
 
     async def close(self) -> None:
         """Refuses new units and writes those that wait."""

@@ -120,8 +120,9 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
     keys = Keys(ledger)
     dependencies = Health(
         # Not behind requests: where those are refused because too many wait, the replica is still the one to ask.
-        LedgerPool(engine, 1, dispatcher),
-        client,
+        probes=LedgerPool(engine, 1, dispatcher),
+        parts=LedgerPool(engine, 1, dispatcher),
+        client=client,
         cache=None if settings.cache_url is None else cache,
         lease=settings.worker_lease,
         database=metrics.dependency("database"),

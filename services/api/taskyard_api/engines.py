@@ -30,4 +30,4 @@ def engines_of(settings: Settings) -> tuple[Engine, Engine]:
     )
     submits = make(serves=["plain submits"] * MAX_FLIGHTS, plan_anew=False)
     readers = ["a thread of the ledger pool"] * settings.db_pool_size
-    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "health"])
+    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "probes", "parts of health"])

@@ -109,8 +109,8 @@ class Explanation(Shown):
     reasons: list[Reason] = Field(description="What matters most is first; there is one at least.")
     position: int | None = Field(
         default=None,
-        description="Of a queued task: 1 for the next one of its queue, by the order of submission. Left out beyond"
-        f" {MOST_AHEAD:,} tasks before it, and where it does not wait for its turn.",
+        description="Of a queued task: 1 for the next one of its queue, by the order of submission and without tasks"
+        f" that wait for a limit. Left out beyond {MOST_AHEAD:,} of either, and where it does not wait for its turn.",
     )
     estimate_seconds: float | None = Field(
         default=None,

@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from taskyard.domain.messages import Message, message, verbatim
+from taskyard.domain.messages import Message, message
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.explanation import MOST_AHEAD, Facts
 from taskyard.lifecycle.limit_holders import HeldLimit
 
 from . import views
+from .ended_attempts import attempt_told
 from .explanation_answers import Code, left_out
+from .limit_messages import limit_told
 from .translation import Words
 
 Row = Mapping[Any, Any]
+
+_ENDED_BY_THE_SCHEDULER = frozenset({Code.LIMITED, Code.EXPIRED, Code.UNPUBLISHED, Code.WORKER_SILENT})
 
 
 class Reason(NamedTuple):
@@ -27,12 +31,12 @@ class Reason(NamedTuple):
 def explained(facts: Facts, words: Words) -> dict[str, Any]:
     """As `explanation_answers.Explanation` has it."""
     task = facts.task
-    reasons = list(_reasons(facts, words))
+    reasons = list(_with_its_scheduler(_reasons(facts, words), leads=task["leads"]))
     shown = [{"code": r.code, "message": words.say(r.message), **left_out(r.values)} for r in reasons]
     has_turn = reasons[0].code is Code.IN_LINE
     estimate = facts.seconds_to_go if has_turn else None
     more = {
-        "position": task["ahead"] + 1 if has_turn and task["ahead"] <= MOST_AHEAD else None,
+        "position": facts.place if has_turn else None,
         "estimate_seconds": None if estimate is None else round(estimate, 1),
     }
     return {
@@ -41,7 +45,7 @@ def explained(facts: Facts, words: Words) -> dict[str, Any]:
         "summary": shown[0]["message"],
         "reasons": shown,
         **left_out(more),
-        "attempts": [_attempt(row, task, words) for row in facts.attempts],
+        "attempts": [attempt_told(row, task, words) for row in facts.attempts],
     }
 
 
@@ -58,6 +62,18 @@ def _reasons(facts: Facts, words: Words) -> Iterator[Reason]:
     else:
         yield _not_yet(task, state)
         yield from _hindrances(facts)
+
+
+def _with_its_scheduler(reasons: Iterator[Reason], *, leads: bool) -> Iterator[Reason]:
+    """Behind the first that only a scheduler ends: that none leads."""
+    is_told = leads
+    for reason in reasons:
+        yield reason
+        is_told = is_told or reason.code is Code.NO_SCHEDULER
+        if reason.code in _ENDED_BY_THE_SCHEDULER and not is_told:
+            is_told = True
+            text = message("It waits for the scheduler, and none leads. Start one: `taskyard-scheduler run`.")
+            yield Reason(Code.NO_SCHEDULER, text, {})
 
 
 def _not_yet(task: Row, state: State) -> Reason:
@@ -114,9 +130,6 @@ def _hindrances(facts: Facts) -> Iterator[Reason]:
         if (told := TOLD.get(name)) is not None:
             yield told(facts.task)
     yield from map(_limited, facts.limits)
-    if facts.limits and not facts.task["leads"]:
-        text = message("No scheduler leads, and only that lets it go. Start one: `taskyard-scheduler run`.")
-        yield Reason(Code.NO_SCHEDULER, text, {})
     if (since := facts.task["behind_since"]) is not None:
         text = message(
             "Publishing to Redis has been behind since {time}, and may not have reached this task. Check that Redis"
@@ -176,31 +189,28 @@ OF_ONE_WORKER = frozenset({"worker_lost", "moved", "slowed"})
 
 
 def _limited(limit: HeldLimit) -> Reason:
-    if limit.key is None:
-        text = message(
-            "It waits for the limit of its queue {queue}, which other tasks use up.", queue=limit.queue or ""
-        )
-    else:
-        text = message("It waits for its limit {key}, which other tasks use up.", key=limit.key)
+    text = limit_told(limit)
     given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second")}
     values = {"holders": limit.holders, **{name: value for name, value in given.items() if value is not None}}
     return Reason(Code.LIMITED, text, values)
 
 
 def _in_line(facts: Facts) -> Reason:
-    task, estimate = facts.task, facts.seconds_to_go
+    task, place, estimate = facts.task, facts.place, facts.seconds_to_go
     values = {"queue": task["queue"], "workers": task["serving"]}
-    if task["ahead"] > MOST_AHEAD:
+    if place is None:
         text = message(
-            "More than {most} tasks are before it in the queue {queue}.", most=f"{MOST_AHEAD:,}", queue=task["queue"]
+            "It waits for its turn in the queue {queue}, where more than {most} tasks wait.",
+            most=f"{MOST_AHEAD:,}",
+            queue=task["queue"],
         )
     elif estimate is None:
-        text = message("It is number {n} in the queue {queue}.", n=task["ahead"] + 1, queue=task["queue"])
+        text = message("It is number {n} in the queue {queue}.", n=place, queue=task["queue"])
     else:
         text = message(
             "It is number {n} in the queue {queue}: at the rate of the last minutes, a worker takes it in about"
             " {seconds} s.",
-            n=task["ahead"] + 1,
+            n=place,
             queue=task["queue"],
             seconds=_whole(estimate),
         )
@@ -259,34 +269,6 @@ def _ended(task: Row, words: Words) -> Iterator[Reason]:
                 yield Reason(Code.DISCARDED, text, {})
         case _:
             yield Reason(Code.CANCELLED, message("It was cancelled at {time}.", time=time), values)
-
-
-def _attempt(row: Row, task: Row, words: Words) -> dict[str, Any]:
-    error = words.failure(row["error"], views.type_of(task)) if row["error"] else {}
-    shown = {
-        "attempt": row["attempt"],
-        "outcome": row["outcome"],
-        "message": words.say(_outcome(row, error.get("message", ""))),
-        "worker": row["worker"],
-        "started_at": row["started_at"],
-        "finished_at": row["finished_at"],
-    }
-    return shown | left_out({"error_code": error.get("code"), "retry_at": row["retry_at"]})
-
-
-def _outcome(row: Row, reason: str) -> Message:
-    match row["outcome"]:
-        case "succeeded":
-            return message("It succeeded.")
-        case "cancelled":
-            return message("It was cancelled while it ran.")
-        case "released":
-            return message("Its worker gave it back: {cause}.", cause=row["cause"] or "-")
-        case "retrying":
-            return message("It failed and was tried again: {reason}", reason=reason)
-        case "failed":
-            return message("It failed: {reason}", reason=reason)
-    return verbatim(reason or row["cause"] or row["outcome"])  # crashed, suspected: the failure's own words
 
 
 def _told(at: datetime) -> str:

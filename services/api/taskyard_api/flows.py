@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from taskyard.admission.bodies import StepBody, WorkflowFrame
 from taskyard.admission.field_faults import faults_of
 from taskyard.admission.graphs import Before, leading, ordered, references
-from taskyard.domain.errors import Refused
+from taskyard.domain.errors import Overloaded, Refused
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.domain.messages import message
@@ -111,6 +111,8 @@ class Flows:
                 [*graph.steps.values()], req.context, body, flow=Flow(flow_id, places)
             )
             (callback,) = await self._callbacks.of([graph.frame], req.context.caller, in_batch=False)
+        except Overloaded:
+            raise  # no judgement on what was sent
         except Refused:
             if await answered_before(self._ledger, key, resp):
                 return

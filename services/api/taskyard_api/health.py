@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
+from taskyard.domain.errors import Overloaded
 from taskyard.domain.messages import Message, Series, message
 from taskyard.domain.tasks import State
 from taskyard.store import fleet, migrate
@@ -22,6 +23,7 @@ from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
 from .ledger_pool import LedgerPool, NotMigrated
+from .patience import Patience
 from .refusals import Stopping
 from .resources.fleet import workers_shown
 from .translation import TypeName, Words
@@ -38,19 +40,22 @@ _CHECK_HOLDS = timedelta(hours=2)
 
 
 class Health:
-    """`ledger`: a pool of its own, which it closes."""
+    """Of two pools of its own, which it closes: `probes` whether PostgreSQL answers, and `parts` what `detailed` tells,
+    which may take long."""
 
     def __init__(
         self,
-        ledger: LedgerPool,
-        client: redis.asyncio.Redis,
         *,
+        probes: LedgerPool,
+        parts: LedgerPool,
+        client: redis.asyncio.Redis,
         cache: redis.asyncio.Redis | None,
         lease: timedelta,
         database: Dependency,
         broker: Dependency,
     ) -> None:
-        self._ledger = ledger
+        self._probes = probes
+        self._parts = parts
         self._client = client
         self._cache = cache
         self._lease = lease
@@ -59,7 +64,8 @@ class Health:
         self._stops = False
 
     def close(self) -> None:
-        self._ledger.close()
+        self._probes.close()
+        self._parts.close()
 
     def stop_soon(self) -> None:
         """From now on not ready, so that a proxy sends requests elsewhere."""
@@ -69,7 +75,7 @@ class Health:
         """Raises Stopping, LedgerUnavailable."""
         if self._stops:
             raise Stopping
-        await self._ledger.run(self._check_database)
+        await self._probe()
         # As `watch` found it last: a Redis that hangs must not delay a probe.
         is_up = self._dependencies["redis"].is_up
         if is_up is None:
@@ -87,7 +93,7 @@ class Health:
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
-        """Every part; reasons are told in the reader's language."""
+        """Every part; reasons are told in the reader's language. Raises Overloaded: too many ask."""
         parts = {
             "database": self._database(),
             "redis": self._redis_with_room(),
@@ -118,9 +124,12 @@ class Health:
                 raise NotMigrated("the database is not migrated")
             self._migrated = True
 
+    async def _probe(self) -> None:
+        """Never refused for want of room: where PostgreSQL answers it is over at once."""
+        await self._probes.run(self._check_database, within=Patience(is_admitted=True))
+
     async def _database(self) -> dict[str, Any]:
-        check = partial(self._ledger.run, self._check_database)
-        return await self._component(check, self._dependencies["database"])
+        return await self._component(self._probe, self._dependencies["database"])
 
     async def _redis(self) -> dict[str, Any]:
         return await self._component(partial(_ping, self._client), self._dependencies["redis"])
@@ -196,7 +205,9 @@ class Health:
         """A part that is known from the ledger only; `unknown` is what is shown while that does not answer."""
         started = time.perf_counter()
         try:
-            found = await self._ledger.run(read)
+            found = await self._parts.run(read)
+        except Overloaded:
+            raise
         except Exception as e:  # noqa: BLE001 - see above
             found = {"reason": message("unknown: the database does not answer"), **unknown}
             log.info("health_unknown", part=part, error=str(e))
@@ -206,7 +217,9 @@ class Health:
         """The findings of the newest `health.check` that succeeded or failed; None where the caller can see none."""
         started = time.perf_counter()
         try:
-            row = await self._ledger.run(fleet.last_check)
+            row = await self._parts.run(fleet.last_check)
+        except Overloaded:
+            raise
         except Exception as e:  # noqa: BLE001 - see above
             log.info("health_unknown", part="last_check", error=str(e))
             return None

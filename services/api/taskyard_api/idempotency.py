@@ -1,4 +1,4 @@
-"""Idempotency-Key for calls that are not submits: reserve the key, do the work, keep the answer."""
+"""Idempotency-Key for calls that are not submits: the key is taken and the answer kept with what they do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import falcon.asgi
 import structlog
 from sqlalchemy import Connection
 
+from taskyard.domain.errors import LedgerUnavailable, Refused
 from taskyard.domain.messages import message
 from taskyard.lifecycle import idempotency
 from taskyard.lifecycle.committed import Committed
@@ -67,9 +68,11 @@ async def once(
     resp: falcon.asgi.Response,
     work: Callable[[], Awaitable[None]],
 ) -> None:
-    """Does `work`, which answers into `resp`, unless this key was answered before.
+    """For `work` of several transactions, which answers into `resp`: done unless this key was answered before. Work
+    that is one transaction goes through `once_with_the_change`.
 
-    Raises KeyReused, AnswerPending, and what `work` raises, which releases the key.
+    Raises KeyReused, AnswerPending, and what `work` raises. A refusal gives the key back. After another error some of
+    the work may be done: for a minute the key is taken, then a repeat does the rest.
     """
     if key is None:
         await work()
@@ -80,12 +83,15 @@ async def once(
         return
     try:
         await work()
-    except Exception:
+    except Refused:
         await _release(ledger, key)
         raise
     headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
     answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
-    await ledger.run(lambda conn: idempotency.keep_answers(conn, [(key, answer)]))
+    try:
+        await ledger.run(lambda conn: idempotency.keep_answers(conn, [(key, answer)]))
+    except LedgerUnavailable:
+        log.warning("idempotent_answer_not_kept", exc_info=True)  # what was done is told all the same
 
 
 async def once_with_the_change(
@@ -94,8 +100,11 @@ async def once_with_the_change(
     resp: falcon.asgi.Response,
     work: Callable[[Connection], Committed[StoredAnswer]],
 ) -> None:
-    """Like `once`, for work that is one transaction: the key is reserved and the answer stored in the same transaction.
-    A repeat that arrives meanwhile waits for it. Nothing is done twice, even where the answer to the commit got lost.
+    """Does `work` unless this key was answered before. All is one transaction: the key is taken and the answer stored
+    with what `work` does. A repeat that arrives meanwhile waits for it. Nothing is done twice, even where the answer to
+    the commit got lost.
+
+    Raises KeyReused, and what `work` raises.
     """
 
     def change(conn: Connection) -> Committed[StoredAnswer]:

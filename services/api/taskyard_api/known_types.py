@@ -21,7 +21,7 @@ from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store.task_types import Snapshot, read
 
 from .ledger_pool import LedgerPool
-from .patience import patience
+from .patience import Patience, patience
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -95,7 +95,8 @@ class KnownTypes:
         began = self._clock()
         before = self._snapshot
         ask = partial(read, lease=self._lease, known=before.specs, refused=before.refused)
-        snapshot = await self._ledger.run(ask, admitted=True)
+        # For all that wait for it: no request's place or time decides.
+        snapshot = await self._ledger.run(ask, within=Patience(is_admitted=True))
         if snapshot != before:
             # Compiling may take seconds.
             compile_ = partial(TypeRegistry.compile, before=self.registry)

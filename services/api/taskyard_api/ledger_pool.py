@@ -39,7 +39,7 @@ class LedgerPool:
 
     `announcer` takes over what was committed; `timed` is entered around what `run` does in its thread. Raises
     LedgerUnavailable where PostgreSQL does not answer in the time that is left to the request (NotMigrated: has no
-    tables), Overloaded where too many calls wait already, or wait too long.
+    tables), and at a request's first call Overloaded where too many wait already, or wait too long.
     """
 
     def __init__(self, engine: Engine, threads: int, announcer: Announcer, timed: Timed = nullcontext) -> None:
@@ -52,31 +52,27 @@ class LedgerPool:
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
 
-    async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
-        """`verb` on a connection whose every statement commits on its own. `admitted`: the request was accepted earlier
-        and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded, and
-        each call has its own time."""
+    async def run(self, verb: Callable[[Connection], T], *, within: Patience | None = None) -> T:
+        """`verb` on a connection whose every statement commits on its own. `within`: for calls that are no part of the
+        request that makes them."""
 
         def call() -> T:
             with self._timed():
                 return ledger.run(self.engine, verb)
 
-        return await self._call(call, admitted=admitted)
+        return await self._call(call, within or patience())
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
         """All statements of `verb` in one transaction."""
-        return await self._call(partial(ledger.run_transaction, self.engine, verb))
+        return await self._call(partial(ledger.run_transaction, self.engine, verb), patience())
 
     async def commit(self, verb: Callable[[Connection], Committed[T]]) -> T:
         """All statements of `verb` in one transaction; what it did is announced."""
         run = partial(ledger.run_transaction, self.engine)
-        return await self._call(partial(commit, run, verb, self._announcer))
+        return await self._call(partial(commit, run, verb, self._announcer), patience())
 
-    async def _call(self, call: Callable[[], T], *, admitted: bool = False) -> T:
-        if not admitted:
-            if self._under_way >= self._limit:
-                raise Overloaded(message("Too many requests wait for the database."))
-            self._pace.admit(max(0, self._under_way - self.threads))
+    async def _call(self, call: Callable[[], T], within: Patience) -> T:
+        self._admit(within)
 
         def in_turn() -> T:
             with self._pace.turn():
@@ -85,7 +81,7 @@ class LedgerPool:
         self._under_way += 1
         try:
             context = contextvars.copy_context()
-            async with (Patience() if admitted else patience()).wait():
+            async with within.wait():
                 return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, in_turn)
         except ProgrammingError as e:
             if meaning(e) is Meaning.NOT_MIGRATED:
@@ -93,6 +89,15 @@ class LedgerPool:
             raise
         finally:
             self._under_way -= 1
+
+    def _admit(self, request: Patience) -> None:
+        """Once: a request that was refused in the middle would tell as undone what it has done."""
+        if request.is_admitted:
+            return
+        if self._under_way >= self._limit:
+            raise Overloaded(message("Too many requests wait for the database."))
+        self._pace.admit(max(0, self._under_way - self.threads))
+        request.is_admitted = True
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -29,10 +29,12 @@ _WEIGHT = 0.05
 
 
 class Patience:
-    """The seconds that are left to one request."""
+    """The seconds that are left to one request, and whether it is admitted: it is refused at its first step, before it
+    has done anything, or not at all."""
 
-    def __init__(self, seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(self, seconds: float = REQUEST_SECONDS, *, is_admitted: bool = False) -> None:
         self._left = seconds
+        self.is_admitted = is_admitted
 
     @asynccontextmanager
     async def wait(self) -> AsyncIterator[None]:

@@ -198,6 +198,8 @@ class Intake:
         try:
             submits = await validate()
             admitted = await self._admission.admit(submits, req.context, body, in_batch=in_batch)
+        except Overloaded:
+            raise  # no judgement on what was sent
         except Refused:
             if await answered_before(self._ledger, key, resp):
                 return
@@ -227,6 +229,6 @@ class Intake:
     async def _with_the_task(self, error: IdTaken, req: Request) -> TaskExists:
         caller = req.context.caller
         read = partial(task_by_id, task_id=error.task_id, queues=caller.queues)
-        row = await self._ledger.run(read, admitted=True)
+        row = await self._ledger.run(read)
         words = self._translations.for_reader(req)
         return TaskExists(error.message, None if row is None else self._shown.of_row(row, caller, words))

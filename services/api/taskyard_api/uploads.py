@@ -68,7 +68,7 @@ class Files:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="storage")
 
     async def receive(self, req: Request) -> TreeItem:
-        """Streams the file of this request into the storage: an item to `keep`, or to `discard`.
+        """Streams the file of this request into the storage: an item to insert, or to `discard`.
 
         Raises Invalid for its name, TooLarge, Malformed, StorageUnavailable.
         """
@@ -134,10 +134,6 @@ class Files:
             storage_key=stored.key,
             submitted_by=req.context.caller.name,
         )
-
-    async def keep(self, item: TreeItem) -> TreeItem:
-        """Inserts the item. Its bytes are deleted later where that failed, and only then: an answer can get lost."""
-        return (await self.ledger.run(lambda conn: tree_items.insert(conn, [item])))[0]
 
     async def discard(self, item: TreeItem) -> None:
         """Deletes its bytes, now or later."""

@@ -1,6 +1,7 @@
 """Why a task is where it is: the facts, read for one task at a time. The API tells them in words.
 
-Everything is bounded: the tasks before it in its queue are counted up to `MOST_AHEAD`, over ix_task_live.
+Everything is bounded: the tasks before it in its queue are counted up to `MOST_AHEAD`, over ix_task_live, and those
+of the queue that wait for a limit as far, over ix_task_limited_queue.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ SELECT t.id, t.name, t.queue, t.state, t.version, t.attempt, t.max_attempts, t.f
     t.queued_at, t.expires_at, t.started_at, t.finished_at, t.cancel_requested_at, t.discarded_at, t.worker, t.error,
     t.partial, t.put_offs, t.soft_timeout_seconds, t.hard_timeout_seconds, now() AS read_at, {PROGRESS},
     array_remove(ARRAY[{_HINDRANCES}], NULL) AS hindrances,
-    q.paused_at, fleet.serving, fleet.draining, fleet.newest, line.ahead, rate.finished, rate.seconds AS rated_seconds,
+    q.paused_at, fleet.serving, fleet.draining, fleet.newest, line.ahead, held.back, held.back_before,
+    rate.finished, rate.seconds AS rated_seconds,
     steps.waits_for, beat.silent_seconds, beat.is_alive,
     CASE WHEN CAST(:seen AS text[]) IS NULL OR behind.since IS NULL THEN behind.since ELSE t.queued_at END
         AS behind_since,
@@ -61,6 +63,10 @@ CROSS JOIN LATERAL (SELECT count(*) AS ahead FROM (
     SELECT FROM task o WHERE t.state = 'queued' AND o.queue = t.queue AND o.state = 'queued' AND o.finished_at IS NULL
         AND o.id < t.id LIMIT :most_ahead + 1
 ) o) line
+CROSS JOIN LATERAL (SELECT count(*) AS back, count(*) FILTER (WHERE o.id < t.id) AS back_before FROM (
+    SELECT o.id FROM task o WHERE t.state = 'queued' AND o.queue = t.queue AND o.limited = 'waiting'
+    LIMIT :most_ahead + 1
+) o) held
 CROSS JOIN LATERAL (
     SELECT CAST(sum(finished) AS int8) AS finished, CAST(extract(epoch FROM now() - min(minute)) AS float8) AS seconds
     FROM queue_minute WHERE queue = t.queue AND finished > 0 AND minute > now() - CAST(:window AS interval)
@@ -103,12 +109,20 @@ class Facts:
     limits: Sequence[HeldLimit]
 
     @property
+    def place(self) -> int | None:
+        """Of a queued task among those of its queue that wait for no limit; None where too many wait to be counted."""
+        task = self.task
+        if task["state"] != State.QUEUED or max(task["ahead"], task["back"]) > MOST_AHEAD:
+            return None
+        return int(task["ahead"] - task["back_before"] + 1)
+
+    @property
     def seconds_to_go(self) -> float | None:
         """Until a worker takes a queued task, by the rate of its queue's last minutes; None where that is not known."""
-        task = self.task
-        if task["state"] != State.QUEUED or not task["finished"] or task["ahead"] > MOST_AHEAD:
+        task, place = self.task, self.place
+        if place is None or not task["finished"]:
             return None
-        return float((task["ahead"] + 1) * task["rated_seconds"] / task["finished"])
+        return float(place * task["rated_seconds"] / task["finished"])
 
 
 def facts_of(

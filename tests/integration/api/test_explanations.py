@@ -36,6 +36,15 @@ def execute(api: Api, sql: str, **values: Any) -> None:
         conn.execute(sa.text(sql), values)
 
 
+def a_scheduler_leads(api: Api) -> None:
+    execute(
+        api,
+        "INSERT INTO leader (name, holder, holder_name, epoch, expires_at)"
+        " VALUES ('test', :holder, 'h', 1, now() + interval '1 minute')",
+        holder=uuid4(),
+    )
+
+
 def workers_are_gone(api: Api) -> None:
     execute(api, "UPDATE worker SET stopped_at = now()")
 
@@ -59,7 +68,23 @@ def test_no_place_is_told_beyond_the_bound(api: Api, monkeypatch: pytest.MonkeyP
     assert explained(api, tasks[2])["position"] == 3
     last = explained(api, tasks[3])
     assert "position" not in last
-    assert last["summary"] == "More than 2 tasks are before it in the queue default."
+    assert last["summary"] == "It waits for its turn in the queue default, where more than 2 tasks wait."
+
+
+def test_tasks_that_wait_for_a_limit_are_not_before_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = {"key": "crm", "concurrent": 1}
+    held = [limited(api, limits=crm) for _ in range(3)]
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=held[0])
+    free = api.submit()["id"]
+    held.append(limited(api, limits=crm))
+    execute(api, "INSERT INTO queue_minute VALUES ('default', date_trunc('minute', now()) - interval '1 minute', 6, 0)")
+    found = explained(api, free)
+    assert (codes(found), found["position"]) == (["in_line"], 2), "only the one with a grant is before it"
+    assert 20 <= found["estimate_seconds"] <= 40
+    monkeypatch.setattr("taskyard.lifecycle.explanation.MOST_AHEAD", 2)
+    found = explained(api, free)
+    assert "position" not in found
+    assert "estimate_seconds" not in found
 
 
 def test_a_queue_without_a_live_worker_that_could_run_it_is_told_apart_by_what_is_missing(api: Api) -> None:
@@ -95,7 +120,7 @@ def test_everything_that_keeps_a_task_is_told_and_not_only_the_first(api: Api) -
         " VALUES (0, '{}', now() - interval '1 minute')",
     )
     found = explained(api, task)
-    assert codes(found) == ["paused", "no_worker", "apart", "expired", "unpublished"]
+    assert codes(found) == ["paused", "no_worker", "apart", "expired", "no_scheduler", "unpublished"]
     seen = api.client(api.key("read", queues=["default"])).get(f"/api/v1/tasks/{task}/explain").json()
     assert codes(seen) == codes(found)
     assert seen["reasons"][-1]["since"] > found["reasons"][-1]["since"], (
@@ -120,13 +145,19 @@ def test_a_task_for_later_says_when(api: Api) -> None:
     assert 3590 <= found["reasons"][0]["in_seconds"] <= 3600
     execute(api, "UPDATE task SET due_at = now() - interval '1 second'")
     assert codes(explained(api, task)) == ["no_scheduler"]
-    execute(
-        api,
-        "INSERT INTO leader (name, holder, holder_name, epoch, expires_at)"
-        " VALUES ('test', :holder, 'h', 1, now() + interval '1 minute')",
-        holder=uuid4(),
-    )
+    a_scheduler_leads(api)
     assert codes(explained(api, task)) == ["due"]
+
+
+def test_what_only_the_scheduler_ends_says_that_none_leads(api: Api) -> None:
+    task, due = api.submit()["id"], api.submit(delay_seconds=3600)["id"]
+    execute(api, "UPDATE task SET expires_at = now() - interval '1 second'")
+    execute(api, "UPDATE task SET due_at = now() WHERE id = :id", id=due)
+    assert codes(explained(api, task)) == ["expired", "no_scheduler"]
+    assert codes(explained(api, due)) == ["no_scheduler", "expired"], "told once"
+    a_scheduler_leads(api)
+    assert codes(explained(api, task)) == ["expired"]
+    assert codes(explained(api, due)) == ["due", "expired"]
 
 
 @pytest.mark.parametrize(("reason", "says"), [("unknown_task_type", "did not know"), ("slowed", "too often")])
@@ -178,7 +209,7 @@ def test_a_running_task_says_since_when_where_and_until_when(api: Api) -> None:
     assert (progress["percent"], progress["message"]) == (25, "It reports 25 %: halfway")
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     execute(api, "UPDATE worker SET beat_at = now() - interval '1 hour'")
-    assert codes(explained(api, task)) == ["worker_silent", "cancelling", "running", "progress"]
+    assert codes(explained(api, task)) == ["worker_silent", "no_scheduler", "cancelling", "running", "progress"]
 
 
 def test_a_task_that_has_ended_says_how(api: Api) -> None:
@@ -275,3 +306,22 @@ def test_a_task_shows_its_limit(api: Api) -> None:
     answer = api.http.get(f"/api/v1/tasks/{limited(api, limits=given)}")
     answers.Task.model_validate_json(answer.content)
     assert answer.json()["limits"] == given
+
+
+def test_a_limit_that_no_task_uses_up_is_not_said_to_be_used_up(api: Api) -> None:
+    """Its rate is kept, or the leader has yet to look."""
+    a_scheduler_leads(api)
+    rated = limited(api, limits={"key": "crm", "per_second": 0.5})
+    fresh = limited(api, limits={"key": "erp", "concurrent": 2})
+    full = limited(api, limits={"key": "erp", "concurrent": 1})
+    assert explained(api, rated)["summary"].startswith("Its limit crm lets 0.5 tasks a second begin")
+    assert explained(api, fresh)["summary"] == "The scheduler has yet to see whether its limit erp has room for it."
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=fresh)
+    assert explained(api, full)["summary"] == "It waits for its limit erp, which other tasks use up."
+    execute(api, "UPDATE queue SET per_second = 3 WHERE name = 'default'")
+    execute(api, "UPDATE task SET limits = NULL WHERE id = :id", id=rated)
+    assert explained(api, rated)["summary"].startswith("The limit of its queue default lets 3 tasks a second begin")
+    execute(api, "UPDATE queue SET per_second = NULL, concurrent = 9 WHERE name = 'default'")
+    assert "whether the limit of its queue default has room" in explained(api, rated)["summary"]
+    execute(api, "UPDATE queue SET concurrent = 1 WHERE name = 'default'")
+    assert explained(api, rated)["summary"] == "It waits for the limit of its queue default, which other tasks use up."

@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +12,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle import idempotency
+from taskyard_api import gate, patience
+from taskyard_api.resources import queue_actions
 from tests.integration.api.conftest import Api
+from tests.support.fleet import wait_for
 
 ECHO: dict[str, Any] = {"name": "diagnostics.echo", "params": {"value": 1}}
 
@@ -155,3 +162,68 @@ def test_a_repeat_gets_its_first_answer_even_when_it_would_be_refused_by_now(api
     assert post(api, "k", {**alone, "tags": ["other"]}).status_code == 422
     assert post(api, "new", alone).status_code == 422
     assert api.count_tasks() == 2
+
+
+@contextmanager
+def locked(api: Api, statement: str) -> Iterator[None]:
+    with api.engine.connect().execution_options(isolation_level="READ COMMITTED") as conn, conn.begin():
+        conn.execute(sa.text(statement))
+        yield
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that wait one second for PostgreSQL."""
+
+    def begin() -> None:
+        patience._of_request.set(patience.Patience(1.0))
+
+    monkeypatch.setattr(gate, "begin_request", begin)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_was_done_after_its_time_was_over_is_the_answer_to_a_repeat(api: Api) -> None:
+    path = f"/api/v1/tasks/{api.submit()['id']}"
+    api.http.post(f"{path}/cancel")
+    headers = {"Idempotency-Key": "late"}
+    with locked(api, "SELECT FROM task FOR UPDATE"):
+        assert api.http.post(f"{path}/retry", headers=headers).json()["code"] == "ledger_unavailable"
+    wait_for(lambda: api.http.get(path).json()["state"] == "queued", 10, "the task to be queued all the same")
+    repeat = api.http.post(f"{path}/retry", headers=headers)
+    assert (repeat.status_code, repeat.headers["Idempotency-Replayed"]) == (202, "true")
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("table", ["tree_item", "idempotency_key"])
+def test_a_file_that_was_kept_after_the_time_was_over_is_kept_once_with_its_bytes(api: Api, table: str) -> None:
+    headers = {"Idempotency-Key": "late", "X-Filename": "a.txt", "Content-Type": "text/plain"}
+    with locked(api, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
+        late = api.http.post("/api/v1/tree-items", content=b"kept", headers=headers)
+        assert late.json()["code"] == "ledger_unavailable"
+
+    def items() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.http.get("/api/v1/tree-items").json()["items"]
+        return found
+
+    wait_for(lambda: len(items()) == 1, 10, "the file to be kept all the same")
+    repeat = api.http.post("/api/v1/tree-items", content=b"kept", headers=headers)
+    assert (repeat.status_code, repeat.headers["Idempotency-Replayed"]) == (201, "true")
+    (item,) = items()
+    assert repeat.json()["item_id"] == item["item_id"]
+    assert api.http.get(f"{repeat.headers['Location']}/content").content == b"kept"
+
+
+def test_work_of_several_transactions_keeps_its_key_where_some_of_it_may_be_done(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("the answer got lost")
+
+    purge, headers = "/api/v1/queues/default/purge", {"Idempotency-Key": "p"}
+    with monkeypatch.context() as patched:
+        patched.setattr(queue_actions, "purge", lost)
+        assert api.http.post(purge, json={}, headers=headers).status_code == 503
+    assert api.http.post(purge, json={}, headers=headers).json()["code"] == "idempotency_in_progress"
+    monkeypatch.setattr(idempotency, "keep_answers", lost)
+    done = api.http.post(purge, json={}, headers={"Idempotency-Key": "q"})
+    assert done.status_code == 200, "what was done is told, though not to a repeat"

@@ -1,6 +1,7 @@
 """A PostgreSQL that freezes or is slow, under many clients: each request has its answer, and 202 is in the ledger."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +14,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from taskyard.domain.errors import Overloaded
+from taskyard.domain.messages import message
+from taskyard.lifecycle import idempotency
+from taskyard.store import fleet
 from taskyard_api import patience
+from taskyard_api.admission import Admission
 from tests.integration.api.conftest import Api
 from tests.support.fleet import wait_for
 from tests.support.proxy import Proxy
@@ -140,14 +146,61 @@ def test_with_a_slow_way_to_postgresql_every_request_is_answered_and_202_is_in_t
     wait_for(lambda: is_well(slow_api), 10, "the API to be well")
 
 
-def test_a_replica_that_sheds_load_is_still_ready(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise all replicas would be taken out at once, and the load put on the others."""
-    of_one = patience.Pace.seconds_to_turn
+def test_a_request_is_refused_at_its_first_call_or_not_at_all(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"only": {"name": "diagnostics.echo", "params": {"value": 1}}}
+    flow = slow_api.http.post("/api/v1/workflows", json={"steps": steps}).json()["id"]
+    judged: list[float] = []
 
-    def crowded(pace: patience.Pace, ahead: float) -> float:
-        return of_one(pace, ahead) if pace.places == 1 else 60.0
+    def crowded(_pace: patience.Pace, ahead: float) -> float:
+        judged.append(ahead)
+        return 0.0 if len(judged) == 1 else 60.0
 
     monkeypatch.setattr(patience.Pace, "seconds_to_turn", crowded)
-    refused = slow_api.http.get("/api/v1/tasks")
-    assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
+    path = f"/api/v1/workflows/{flow}"  # two calls: the workflow, then its steps
+    assert slow_api.http.get(path).status_code == 200
+    assert len(judged) == 1
+    assert slow_api.http.get(path).json()["code"] == "overloaded"
+
+
+def test_a_submit_that_is_refused_for_want_of_room_is_not_counted_as_refused_for_what_it_says(
+    slow_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise Overloaded(message("Too many requests wait for the database."))
+
+    def asked_again(*_: object) -> None:
+        raise AssertionError("the ledger is asked once more")
+
+    monkeypatch.setattr(Admission, "admit", full)
+    monkeypatch.setattr(idempotency, "first_answer", asked_again)
+    body = {"name": "diagnostics.echo", "params": {"value": 1}}
+    answer = slow_api.http.post("/api/v1/tasks", json=body, headers={"Idempotency-Key": str(uuid4())})
+    assert answer.json()["code"] == "overloaded"
+
+
+def test_a_replica_that_sheds_load_is_still_ready(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all replicas would be taken out at once, and the load put on the others."""
+    monkeypatch.setattr(patience.Pace, "seconds_to_turn", lambda *_: 60.0)
+    for path in ("/api/v1/tasks", "/health/detailed"):
+        refused = slow_api.http.get(path)
+        assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
     assert slow_api.http.get("/health/ready").json()["database"] == "up"
+
+
+def test_readiness_waits_behind_no_look_at_the_parts(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow_look(_conn: sa.Connection) -> None:
+        looks.set()
+        assert goes_on.wait(60)
+
+    monkeypatch.setattr(fleet, "leader", slow_look)
+    with ThreadPoolExecutor(1) as threads:
+        detailed = threads.submit(slow_api.http.get, "/health/detailed", timeout=60)
+        assert looks.wait(20)
+        try:
+            assert slow_api.http.get("/health/ready").json()["database"] == "up"
+            assert not detailed.done()
+        finally:
+            goes_on.set()
+        assert detailed.result().json()["components"]["database"]["status"] == "healthy"

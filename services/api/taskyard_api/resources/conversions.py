@@ -13,12 +13,14 @@ from uuid import UUID
 
 import falcon.asgi
 import orjson
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.errors import NotUnique
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import LIVE, WAITING, State
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 from taskyard.store.tree_items import TreeItem
@@ -27,7 +29,7 @@ from .. import answers, views
 from ..admission import Admitted
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
-from ..idempotency import key_of, once
+from ..idempotency import key_of, once_with_the_change
 from ..models import ConversionBody
 from ..operations import Answer, Operation
 from ..parameters import id_in_path
@@ -176,15 +178,16 @@ class Convert:
                 await self._intake.take(req, resp, key, validate=validate, answer=_started, as_sent=as_sent, body=body)
                 return
             except _Begun as e:
-                await once(self._files.ledger, key, resp, partial(self._tell, req, resp, e))
+                tell = partial(self._tell, words=self._translations.for_reader(req), begun=e)
+                await once_with_the_change(self._files.ledger, key, resp, tell)
                 return
             except NotUnique:
                 if is_last:
                     raise
 
-    async def _tell(self, req: Request, resp: falcon.asgi.Response, begun: _Begun) -> None:
-        words = self._translations.for_reader(req)
-        views.send(resp, 202, _answer(begun.task_id, begun.status, words), words)
+    def _tell(self, _conn: Connection, words: Words, begun: _Begun) -> Committed[StoredAnswer]:
+        told = _answer(begun.task_id, begun.status, words)
+        return Committed(StoredAnswer(202, words.headers(), views.encode(told)))
 
 
 class ConversionStatus:

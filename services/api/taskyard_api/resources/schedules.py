@@ -11,7 +11,7 @@ import falcon.asgi
 from sqlalchemy import Connection
 
 from taskyard.catalogue.secrets import masked
-from taskyard.domain.errors import NotFound, Refused
+from taskyard.domain.errors import NotFound, Overloaded, Refused
 from taskyard.domain.messages import message
 from taskyard.domain.new_tasks import NewTask
 from taskyard.lifecycle.committed import Committed
@@ -120,6 +120,8 @@ class Schedules:
         try:
             given = await body.work(partial(validated, ScheduleBody, body.value))
             task = await self._book.admitted(given.task, req, body)
+        except Overloaded:
+            raise  # no judgement on what was sent
         except Refused:
             if await answered_before(self._book.ledger, key, resp):
                 return

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
-from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import Message, message
@@ -24,7 +22,7 @@ from .. import answers, views
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..change_models import CancelBody
-from ..idempotency import key_of, once, once_with_the_change
+from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES
@@ -32,7 +30,7 @@ from ..requests import Request
 from ..translation import LANGUAGE, Translations, Words
 from ..views import TaskViews
 from .dead_letters import SAMPLE
-from .tasks import task_id_of, visible_task
+from .tasks import task_id_of, task_seen
 
 
 class TaskCancel:
@@ -53,21 +51,23 @@ class TaskCancel:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        async def work() -> None:
-            wanted, words = task_id_of(task_id), self._translations.for_reader(req)
-            status, told = _told(await self._cancel(wanted, req))
-            views.send(resp, 202, {"task_id": wanted, "status": status, "message": words.say(told)}, words)
+        key = key_of(req, await self._bodies.read_nothing(req))
+        wanted, words = task_id_of(task_id), self._translations.for_reader(req)
+        caller, by = req.context.caller, req.actor()
 
-        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
+        def work(conn: Connection) -> Committed[StoredAnswer]:
+            task_seen(conn, wanted, caller)
+            done = cancel_task(conn, wanted, by=by)
+            if done.answer is None:
+                raise NotFound(message("There is no such task."))
+            before = done.answer.before
+            if before in FINAL:
+                raise Conflict(message("The task is {state} already.", state=before), state=before)
+            status, told = _told(done.answer)
+            shown = {"task_id": wanted, "status": status, "message": words.say(told)}
+            return done.answering(StoredAnswer(202, words.headers(), views.encode(shown)))
 
-    async def _cancel(self, task_id: UUID, req: Request) -> Cancellation:
-        await visible_task(self._ledger, task_id, req.context.caller)
-        found = await self._ledger.commit(partial(cancel_task, task_id=task_id, by=req.actor()))
-        if found is None:
-            raise NotFound(message("There is no such task."))
-        if found.before in FINAL:
-            raise Conflict(message("The task is {state} already.", state=found.before), state=found.before)
-        return found
+        await once_with_the_change(self._ledger, key, resp, work)
 
 
 def _told(found: Cancellation) -> tuple[str, Message]:
@@ -145,23 +145,21 @@ class TaskRetry:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        async def work() -> None:
-            row = await self._retry(task_id_of(task_id), req)
+        key = key_of(req, await self._bodies.read_nothing(req))
+        wanted, caller, by = task_id_of(task_id), req.context.caller, req.actor()
+
+        def work(conn: Connection) -> Committed[StoredAnswer]:
+            task_seen(conn, wanted, caller)
+            done = retry_task(conn, wanted, by=by, life=self._life)
+            row = task_seen(conn, wanted, caller)
+            if not done.answer:
+                state = row["state"]
+                raise Conflict(
+                    message("Only failed and cancelled tasks are retried; this one is {state}.", state=state),
+                    state=state,
+                )
             # A queued task has no error, so the stored answer needs no reader's language.
-            views.send(resp, 202, self._shown.of_row(row, req.context.caller, Words()))
+            shown = self._shown.of_row(row, caller, Words())
+            return done.answering(StoredAnswer(202, {}, views.encode(shown)))
 
-        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
-
-    async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
-        caller = req.context.caller
-        await visible_task(self._ledger, task_id, caller)
-        retry = partial(retry_task, task_id=task_id, by=req.actor(), life=self._life)
-        is_retried = await self._ledger.commit(retry)
-        row = await visible_task(self._ledger, task_id, caller, admitted=True)
-        if not is_retried:
-            # The state now: it may have changed between the look and the verb.
-            state = row["state"]
-            raise Conflict(
-                message("Only failed and cancelled tasks are retried; this one is {state}.", state=state), state=state
-            )
-        return row
+        await once_with_the_change(self._ledger, key, resp, work)

@@ -10,13 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.admission.bodies import MAX_TASKS, SubmitTask
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
 from taskyard.lifecycle.change import Changes, change_task
+from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
@@ -51,12 +52,17 @@ def task_id_of(text: str) -> UUID:
     return id_in_path(text, message("There is no such task."))
 
 
-async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
-    """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
-    row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues), admitted=admitted)
+def task_seen(conn: Connection, task_id: UUID, caller: Caller) -> RowMapping:
+    """The task, where it exists and the caller may see it. Raises NotFound."""
+    row = task_by_id(conn, task_id, queues=caller.queues)
     if row is None:
         raise NotFound(message("There is no such task."))
     return row
+
+
+async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller) -> RowMapping:
+    """The same, in a call of its own."""
+    return await ledger.run(partial(task_seen, task_id=task_id, caller=caller))
 
 
 class Tasks:
@@ -235,14 +241,19 @@ class OneTask:
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
         await self._admission.check_change(wanted, row, caller)
         changes = Changes(**wanted.model_dump())
-        change = partial(change_task, task_id=row["id"], changes=changes, by=req.actor(), life=self._life)
-        is_changed = await self._ledger.commit(change)
-        row = await visible_task(self._ledger, row["id"], caller, admitted=True)
-        if not is_changed:
-            raise Conflict(
-                message("Only tasks that wait are changed; this one is {state}.", state=row["state"]),
-                state=row["state"],
-            )
+        wanted_id, by = row["id"], req.actor()
+
+        def change(conn: Connection) -> Committed[RowMapping]:
+            done = change_task(conn, wanted_id, changes, by=by, life=self._life)
+            now = task_seen(conn, wanted_id, caller)
+            if not done.answer:
+                raise Conflict(
+                    message("Only tasks that wait are changed; this one is {state}.", state=now["state"]),
+                    state=now["state"],
+                )
+            return done.answering(now)
+
+        row = await self._ledger.commit(change)
         words = self._translations.for_reader(req)
         views.send(resp, 200, self._shown.of_row(row, caller, words), words)
 
@@ -251,13 +262,13 @@ class OneTask:
         deadline = loop.time() + seconds
         with self._live.watch(task_id) as watch:
             # The task may have changed between the first look and the watch.
-            row = await visible_task(self._ledger, task_id, caller, admitted=True)
+            row = await visible_task(self._ledger, task_id, caller)
             while row["state"] not in FINAL and not watch.closed:
                 left = deadline - loop.time()
                 if left <= 0:
                     break
                 if not await watch.changed(left) or watch.is_final:
-                    row = await visible_task(self._ledger, task_id, caller, admitted=True)
+                    row = await visible_task(self._ledger, task_id, caller)
         return row
 
 

@@ -7,10 +7,15 @@ from urllib.parse import quote
 from uuid import UUID
 
 import falcon.asgi
+from sqlalchemy import Connection
 
 from taskyard.admission.bodies import SubmitTask
+from taskyard.domain.errors import Refused
 from taskyard.domain.messages import message
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import SubmittedTask
+from taskyard.store import tree_items
 from taskyard.store.task_archives import OBJECT_TYPE
 
 from .. import answers, views
@@ -18,7 +23,7 @@ from ..admission import Admitted
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..conditions import Validators
-from ..idempotency import key_of, once
+from ..idempotency import key_of, once_with_the_change
 from ..models import PageQuery, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
@@ -57,20 +62,23 @@ class TreeItems:
         received = await self._files.receive(req)
         described = f"{received.name}\x00{received.content_type}\x00{received.sha256}"
         key = key_of(req, described.encode())
-        is_wanted = False
+        caller, is_kept = req.context.caller, False
 
-        async def work() -> None:
-            nonlocal is_wanted
-            is_wanted = True  # even where `keep` fails, the item may be there
-            item = await self._files.keep(received)
-            views.send(resp, 201, views.item(req.context.caller, item))
-            resp.set_header("Location", f"{PATH}/{item.id}")
+        def keep(conn: Connection) -> Committed[StoredAnswer]:
+            nonlocal is_kept
+            is_kept = True
+            (item,) = tree_items.insert(conn, [received])
+            shown = views.encode(views.item(caller, item))
+            return Committed(StoredAnswer(201, {"Location": f"{PATH}/{item.id}"}, shown))
 
         try:
-            await once(self._files.ledger, key, resp, work)
-        finally:
-            if not is_wanted:
-                await self._files.discard(received)
+            await once_with_the_change(self._files.ledger, key, resp, keep)
+        except Refused:
+            await self._files.discard(received)
+            raise
+        # After any other error the item may be there: its bytes are deleted later, and only where it is not.
+        if not is_kept:
+            await self._files.discard(received)
 
     @Operation(
         summary="List items, newest first",

@@ -14,8 +14,9 @@ from taskyard.admission.bodies import SubmitWorkflow
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import message
 from taskyard.domain.workflows import FlowState, NewWorkflow
+from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
-from taskyard.lifecycle.workflows import Retried, cancel_workflow, retry_workflow
+from taskyard.lifecycle.workflows import cancel_workflow, retry_workflow
 from taskyard.store import workflows as store
 
 from .. import flow_models, flow_views, views
@@ -23,7 +24,7 @@ from ..admission import Admitted
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, Bodies
 from ..flows import Flows
-from ..idempotency import key_of, once
+from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
 from ..parameters import cursor_at, id_in_path, next_cursor, query_of, read_cursor
@@ -36,15 +37,17 @@ _STEPS = 50
 _MISSING = message("There is no such workflow.")
 
 
-async def visible_workflow(
-    ledger: LedgerPool, workflow_id: UUID, caller: Caller, *, admitted: bool = False
-) -> RowMapping:
+def _workflow_seen(conn: Connection, workflow_id: UUID, caller: Caller) -> RowMapping:
     """The workflow, where it exists and the caller may see the queues of all its steps. Raises NotFound."""
-    read = partial(store.by_id, workflow_id=workflow_id, queues=caller.queues)
-    row = await ledger.run(read, admitted=admitted)
+    row = store.by_id(conn, workflow_id=workflow_id, queues=caller.queues)
     if row is None:
         raise NotFound(_MISSING)
     return row
+
+
+async def visible_workflow(ledger: LedgerPool, workflow_id: UUID, caller: Caller) -> RowMapping:
+    """The same, in a call of its own."""
+    return await ledger.run(partial(_workflow_seen, workflow_id=workflow_id, caller=caller))
 
 
 def workflow_id_of(text: str) -> UUID:
@@ -155,18 +158,23 @@ class WorkflowCancel:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, workflow_id: str) -> None:
-        async def work() -> None:
-            wanted, words = workflow_id_of(workflow_id), self._translations.for_reader(req)
-            await visible_workflow(self._ledger, wanted, req.context.caller)
-            state = await self._ledger.commit(partial(cancel_workflow, workflow_id=wanted, by=req.actor()))
+        key = key_of(req, await self._bodies.read_nothing(req))
+        wanted, words = workflow_id_of(workflow_id), self._translations.for_reader(req)
+        caller, by = req.context.caller, req.actor()
+
+        def work(conn: Connection) -> Committed[StoredAnswer]:
+            _workflow_seen(conn, wanted, caller)
+            done = cancel_workflow(conn, wanted, by=by)
+            state = done.answer
             if state is None:
                 raise NotFound(_MISSING)
             if state is not FlowState.RUNNING:
                 raise Conflict(message("The workflow is {state} already.", state=state), state=state)
             said = words.say(message("The workflow is being cancelled."))
-            views.send(resp, 202, {"workflow_id": wanted, "status": "CANCELLING", "message": said}, words)
+            shown = {"workflow_id": wanted, "status": "CANCELLING", "message": said}
+            return done.answering(StoredAnswer(202, words.headers(), views.encode(shown)))
 
-        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
+        await once_with_the_change(self._ledger, key, resp, work)
 
 
 class WorkflowRetry:
@@ -189,12 +197,13 @@ class WorkflowRetry:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, workflow_id: str) -> None:
-        async def work() -> None:
-            wanted, caller = workflow_id_of(workflow_id), req.context.caller
-            await visible_workflow(self._ledger, wanted, caller)
-            found: Retried | None = await self._ledger.commit(
-                partial(retry_workflow, workflow_id=wanted, by=req.actor())
-            )
+        key = key_of(req, await self._bodies.read_nothing(req))
+        wanted, caller, by = workflow_id_of(workflow_id), req.context.caller, req.actor()
+
+        def work(conn: Connection) -> Committed[StoredAnswer]:
+            _workflow_seen(conn, wanted, caller)
+            done = retry_workflow(conn, wanted, by=by)
+            found = done.answer
             if found is None:
                 raise NotFound(_MISSING)
             if not found.steps and found.before in {FlowState.FAILED, FlowState.CANCELLED}:
@@ -206,10 +215,9 @@ class WorkflowRetry:
                     "Only failed and cancelled workflows run again; this one is {state}.", state=found.before
                 )
                 raise Conflict(told, state=found.before)
-            row = await visible_workflow(self._ledger, wanted, caller, admitted=True)
-            page = partial(store.steps_page, workflow_id=wanted, limit=_STEPS + 1)
+            steps = store.steps_page(conn, wanted, limit=_STEPS + 1)
             # Steps that run again have no error, so the stored answer needs no reader's language.
-            shown = _shown(row, await self._ledger.run(page, admitted=True), _STEPS, Words())
-            views.send(resp, 202, flow_views.of_caller(caller, shown))
+            shown = _shown(_workflow_seen(conn, wanted, caller), steps, _STEPS, Words())
+            return done.answering(StoredAnswer(202, {}, views.encode(flow_views.of_caller(caller, shown))))
 
-        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
+        await once_with_the_change(self._ledger, key, resp, work)

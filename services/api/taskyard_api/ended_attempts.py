@@ -1,0 +1,42 @@
+"""What became of an attempt, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskyard.domain.messages import Message, message, verbatim
+
+from . import views
+from .explanation_answers import left_out
+from .translation import Words
+
+Row = Mapping[Any, Any]
+
+
+def attempt_told(row: Row, task: Row, words: Words) -> dict[str, Any]:
+    error = words.failure(row["error"], views.type_of(task)) if row["error"] else {}
+    shown = {
+        "attempt": row["attempt"],
+        "outcome": row["outcome"],
+        "message": words.say(_outcome(row, error.get("message", ""))),
+        "worker": row["worker"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+    }
+    return shown | left_out({"error_code": error.get("code"), "retry_at": row["retry_at"]})
+
+
+def _outcome(row: Row, reason: str) -> Message:
+    match row["outcome"]:
+        case "succeeded":
+            return message("It succeeded.")
+        case "cancelled":
+            return message("It was cancelled while it ran.")
+        case "released":
+            return message("Its worker gave it back: {cause}.", cause=row["cause"] or "-")
+        case "retrying":
+            return message("It failed and was tried again: {reason}", reason=reason)
+        case "failed":
+            return message("It failed: {reason}", reason=reason)
+    return verbatim(reason or row["cause"] or row["outcome"])  # crashed, suspected: the failure's own words
