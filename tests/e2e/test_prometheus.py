@@ -75,7 +75,7 @@ def test_prometheus_scrapes_every_service_and_counts_what_was_done(targets: dict
         wait_for(
             lambda: seen.value('sum(taskyard_task_attempts_total{outcome="succeeded"})') == 20, 10, "the successes"
         )
-        assert seen.value("sum(taskyard_tasks_submitted_total)") == 21
+        assert seen.value('sum(taskyard_tasks_submitted_total{result="accepted"})') == 21
         assert seen.value('taskyard_task_failures_total{task="diagnostics.fail", kind="exception"} > 0') == 1
         wait_for(lambda: seen.value("taskyard_tasks_unaccounted") == 0, 20, "the scheduler's count")
         wait_for(lambda: seen.value('sum(taskyard_queue_tasks{queue="default"})') == 0, 20, "the depth")
