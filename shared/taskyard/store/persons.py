@@ -29,6 +29,10 @@ LOOKED_AT = 2_000
 # What stands in place of parameters, results and answers.
 ERASED = '{"erased": true}'
 LOWEST = UUID(int=0)
+# An address begins here, and not in the middle of one: `o'ada@`, `team/ada@`. A slash of a path or URL is none of it.
+_STARTS = r"(?<![[:alnum:]._%+-])(?<![[:alnum:]]')(?<!(?:^|[^[:alnum:]._/-])[[:alnum:]._-]+/)"
+# The letter before it may belong to a line break, a tab or another control character of JSON.
+_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})"
 _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 
 
@@ -47,10 +51,10 @@ class Person:
 
     @property
     def pattern(self) -> str:
-        """A regular expression of PostgreSQL for their address as it stands in JSON, and not for a longer one that ends
-        or begins alike."""
+        """A regular expression of PostgreSQL for their address as it stands in text and in JSON, and not for a longer
+        one that ends or begins alike."""
         written = _PUNCTUATION.sub(r"\\\g<0>", orjson.dumps(self.email or "").decode()[1:-1])
-        return rf"(?<![a-z0-9._%+-]){written}(?![a-z0-9-]|\.[a-z0-9])"
+        return rf"({_STARTS}|{_ESCAPE}){written}(?![[:alnum:]-]|\.[[:alnum:]])"
 
     def values(self) -> dict[str, Any]:
         return {
