@@ -30,6 +30,7 @@ class Erased:
     mentions: int = 0
 
 
+_LIVE = sa.text("SELECT id FROM task WHERE id = ANY(:ids) AND finished_at IS NULL")
 _ERROR = """CASE WHEN t.error IS NOT NULL
             THEN t.error - 'values' || '{"message": "What was said of this failure was erased."}' END"""
 # A dead letter without its parameters could only fail again, so it is put away.
@@ -85,11 +86,12 @@ def erase(conn: Connection, of: Person, found: Found, *, by: Actor) -> Committed
     """Cancels the tasks about the person, and what they submitted, blanks those that have ended, and replaces the
     address in the others that do not run. In a transaction; to be repeated while tasks run."""
     parts: list[Committed[list[UUID]]] = []
-    if found.about:
-        hold_families(conn, found.about)
-        asked = cancel(conn, found.about, actor=by.name)
+    # What a task that has ended submitted goes on: it may be about others.
+    if live := list(conn.scalars(_LIVE, {"ids": found.about})):
+        hold_families(conn, live)
+        asked = cancel(conn, live, actor=by.name)
         moved = [c.change.task_id for c in asked.answer if c.before != c.change.state]
-        parts = [asked.answering(moved), cancel_descendants(conn, found.about, actor=by.name)]
+        parts = [asked.answering(moved), cancel_descendants(conn, live, actor=by.name)]
     cancelled = sum(len(part.answer) for part in parts)
     blanked = _count(conn, _BLANK, {"ids": found.about})
     mentions = _count(conn, _REPLACE, {"ids": found.mentioning, "pattern": of.pattern, "nobody": NOBODY})

@@ -77,6 +77,14 @@ def test_a_task_about_the_person_that_waits_is_cancelled(ada: Person, state: Sta
     assert ada.read(other).state == str(state)
 
 
+def test_what_a_task_submitted_that_has_ended_goes_on(ada: Person) -> None:
+    parent, waits = ada.put(), ada.put(state=State.QUEUED)
+    goes_on = ada.put("diagnostics.echo", State.QUEUED, params={"value": 8}, parent_id=parent)
+    follows = ada.put("diagnostics.echo", State.QUEUED, params={"value": 8}, parent_id=waits)
+    assert ada.erase().result["cancelled"] == 2
+    assert (ada.read(goes_on).state, ada.read(follows).state) == ("queued", "cancelled")
+
+
 def test_a_task_that_runs_is_asked_to_end_and_erased_when_it_has(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = ada.put(state=State.RUNNING)
 
