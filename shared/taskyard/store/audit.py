@@ -23,7 +23,6 @@ from ..domain.ids import earliest_id_at, new_id
 from .reads import CLOCK_SKEW
 from .tables.access import audit
 
-
 # In place of what may be personal: rows are never deleted.
 HIDDEN = "***"
 
