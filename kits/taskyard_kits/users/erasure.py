@@ -42,7 +42,7 @@ class Erasure:
         self._blank_answers(person)
         if not self._dry_run:
             with self._context.shield:
-                self._context.upkeep.delete_user(self._user_id)
+                self._context.upkeep.delete_user(person)
 
     def _erase_all(self, person: Person) -> None:
         run = False

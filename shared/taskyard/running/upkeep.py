@@ -135,8 +135,8 @@ class Upkeep:
         )
         return found
 
-    def delete_user(self, user_id: int) -> None:
-        self._run(partial(persons.delete_user, user_id=user_id))
+    def delete_user(self, person: Person) -> None:
+        self._run(partial(persons.delete_user, of=person))
 
 
 class NoUpkeep:

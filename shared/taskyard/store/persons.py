@@ -84,12 +84,14 @@ WHERE jsonb_path_exists(p.value, CAST(:marked AS jsonpath))
 """)
 # What is kept of a task beside its numbers and times.
 _SAID = """concat_ws(' ', t.params::text, t.result::text, t.error::text, array_to_string(t.tags, ' '),
+        t.limits::text, t.callback::text, t.request_id,
+        (SELECT string_agg(u.key, ' ') FROM unique_key u WHERE u.task_id = t.id),
         (SELECT p.message FROM task_progress p WHERE p.task_id = t.id),
         (SELECT string_agg(concat_ws(' ', a.error::text, a.traceback), ' ') FROM task_attempt a WHERE a.task_id = t.id),
         (SELECT string_agg(e.data::text, ' ') FROM task_event e WHERE e.task_id = t.id))"""
 _LOOK = sa.text(f"""
 WITH looked AS (
-    SELECT id, name, state, params, result, error, tags FROM task WHERE id > :after ORDER BY id LIMIT :limit
+    SELECT * FROM task WHERE id > :after ORDER BY id LIMIT :limit
 ), told AS (
     SELECT t.id, t.state,
         EXISTS (SELECT FROM unnest(CAST(:types AS text[]), CAST(:properties AS text[])) p(name, parameter)
@@ -120,6 +122,9 @@ WITH looked AS (
 )
 SELECT (SELECT count(*) FROM held) AS held, l.api_key_id, l.key
 FROM looked l ORDER BY l.api_key_id DESC, l.key DESC LIMIT 1
+""")
+_DELETE_MARKS = sa.text("""
+WITH marks AS (DELETE FROM limit_mark WHERE key ~* :pattern) DELETE FROM pace WHERE name ~* :pattern
 """)
 _IS_ASKED = sa.text("""
 SELECT EXISTS (SELECT FROM audit WHERE target_id = :user_id AND action = :action AND details ->> 'task_id' = :task_id)
@@ -157,7 +162,9 @@ def blank_answers(
     return (0, None) if row is None else (row.held, (row.api_key_id, row.key))
 
 
-def delete_user(conn: Connection, user_id: int) -> None:
-    """With its profile, statistics and activity."""
-    conn.execute(sa.delete(user_activity).where(user_activity.c.user_id == user_id))
-    conn.execute(sa.delete(users).where(users.c.id == user_id))
+def delete_user(conn: Connection, of: Person) -> None:
+    """With its profile, statistics and activity, and with what limits kept under its address."""
+    if of.email is not None:
+        conn.execute(_DELETE_MARKS, {"pattern": of.pattern})
+    conn.execute(sa.delete(user_activity).where(user_activity.c.user_id == of.id))
+    conn.execute(sa.delete(users).where(users.c.id == of.id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskyard.domain.tasks import State
@@ -51,3 +53,40 @@ def test_an_address_of_another_person_that_contains_it_stays(ada: Person, other:
     task_id = ada.put("email.send_newsletter", State.QUEUED, params={"recipients": [other]}, tags=[other])
     assert ada.erase().result["mentions"] == 0
     assert (ada.read(task_id).params, ada.read(task_id).tags) == ({"recipients": [other]}, [other])
+
+
+@pytest.mark.parametrize(
+    ("columns", "key"),
+    [
+        ({"limits": {"key": ADA, "concurrent": 1}, "limited": "waiting"}, None),
+        ({"callback": {"url": f"https://example.org/?to={ADA}", "on": ["final"]}}, None),
+        ({"request_id": ADA}, None),
+        ({}, f"welcome {ADA}"),
+    ],
+)
+@pytest.mark.parametrize("state", [State.QUEUED, State.SUCCEEDED])
+def test_keys_addresses_of_callbacks_and_request_ids_are_looked_at(
+    ada: Person, columns: dict[str, Any], key: str | None, state: State
+) -> None:
+    task_id = ada.put("diagnostics.echo", state, params={"value": 1}, **columns)
+    if key is not None:
+        for of, name in (task_id, key), (ada.put("diagnostics.echo", params={"value": 2}), f"second {key}"):
+            ada.do("INSERT INTO unique_key VALUES ('diagnostics.echo', :key, :id, 'active')", key=name, id=of)
+    ada.do("INSERT INTO pace (name, free_at) VALUES (:name, now())", name=f"task:{ADA}")
+    ada.do("INSERT INTO limit_mark (key) VALUES (:key)", key=f"task:{ADA}")
+    assert ada.erase().result["mentions"] == (1 if key is None else 2)
+    assert ada.read(task_id).state == state
+    assert ADA not in ada.all_that_is_stored()
+    marked = ada.do("SELECT key FROM limit_mark").scalars().all()
+    assert marked == ([f"task:{NOBODY}"] if "limits" in columns else [])
+
+
+def test_of_the_timeline_of_a_task_about_the_person_only_who_did_what_is_left(ada: Person) -> None:
+    task_id = ada.put()
+    ada.do(
+        "INSERT INTO task_event (task_id, attempt, kind, data)"
+        """ VALUES (:id, 1, 'changed', '{"tags": ["Ada Lovelace"], "by": "ci"}')""",
+        id=task_id,
+    )
+    ada.erase()
+    assert ada.do("SELECT kind, data FROM task_event").one() == ("changed", {"by": "ci"})
