@@ -89,6 +89,7 @@ _SAID = """concat_ws(' ', t.params::text, t.result::text, t.error::text, array_t
         (SELECT p.message FROM task_progress p WHERE p.task_id = t.id),
         (SELECT string_agg(concat_ws(' ', a.error::text, a.traceback), ' ') FROM task_attempt a WHERE a.task_id = t.id),
         (SELECT string_agg(e.data::text, ' ') FROM task_event e WHERE e.task_id = t.id))"""
+# A dead delivery may outlive the task that it tells of. Whose that was cannot be told then, so it counts as theirs.
 _LOOK = sa.text(f"""
 WITH looked AS (
     SELECT * FROM task WHERE id > :after ORDER BY id LIMIT :limit
@@ -96,9 +97,9 @@ WITH looked AS (
     SELECT t.id, t.state,
         EXISTS (SELECT FROM unnest(CAST(:types AS text[]), CAST(:properties AS text[])) p(name, parameter)
             WHERE p.name = t.name AND lower(t.params ->> p.parameter) = ANY(CAST(:names AS text[])))
-        OR t.name = '{DELIVER}' AND EXISTS (SELECT FROM task s WHERE s.params = '{ERASED}'
-            AND s.id = CAST(coalesce(t.params #>> '{{payload,data,id}}', t.params ->> 'progress_of') AS uuid)
-        ) AS is_about,
+        OR t.name = '{DELIVER}' AND coalesce((SELECT s.params = '{ERASED}' FROM task s
+            WHERE s.id = CAST(coalesce(t.params #>> '{{payload,data,id}}', t.params ->> 'progress_of') AS uuid)),
+            t.finished_at IS NOT NULL AND t.params #>> '{{payload,type}}' LIKE 'task.%', false) AS is_about,
         CASE WHEN CAST(:email AS text) IS NULL THEN NULL ELSE {_SAID} END AS said
     FROM looked t
 )

@@ -131,6 +131,19 @@ def test_deliveries_of_what_became_of_such_a_task_are_erased_whatever_their_ids(
     assert ada.read(waits).state == "cancelled"
 
 
+def test_a_delivery_that_outlives_its_task_is_erased_once_it_has_ended(ada: Person) -> None:
+    """Nothing tells whose it is."""
+    payload = {"type": "task.succeeded", "data": {"id": str(new_id()), "result": {"name": "Ada"}}}
+    told = {"endpoint_id": str(uuid4()), "url": "u"}
+    dead = ada.put("webhooks.deliver", State.FAILED, params={**told, "payload": payload})
+    waits = ada.put("webhooks.deliver", State.QUEUED, params={**told, "payload": payload})
+    of_flow = ada.put("webhooks.deliver", params={**told, "payload": {**payload, "type": "workflow.succeeded"}})
+    assert ada.erase().result["blanked"] == 1
+    assert ada.read(dead).params == BLANK
+    assert ada.read(waits).params["payload"] == payload
+    assert ada.read(of_flow).params != BLANK
+
+
 def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> None:
     task_id = ada.put()
     location = {"Location": f"/api/v1/tasks/{task_id}"}
