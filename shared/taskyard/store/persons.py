@@ -106,20 +106,26 @@ WITH looked AS (
 SELECT id, state, is_about, coalesce(strpos(lower(said), :email) > 0 AND said ~* :pattern, false) AS is_mentioning
 FROM told ORDER BY id
 """)
-# The answer to a submit has the place of its task in a header, and its parameters.
+# The answer to a submit has the place of its task in a header, and its parameters. One under a key that has the address
+# goes: a blank one would keep it.
 _ANSWERS = sa.text(f"""
 WITH looked AS (
     SELECT api_key_id, key, headers ->> 'Location' AS location, answer FROM idempotency_key
     WHERE (api_key_id, key) > (:after_id, :after) ORDER BY api_key_id, key LIMIT :limit
+), told AS (
+    SELECT l.*, CAST(:email AS text) IS NOT NULL AND l.key ~* :pattern AS is_named FROM looked l
 ), held AS (
-    SELECT l.api_key_id, l.key FROM looked l
-    WHERE l.answer <> convert_to('{ERASED}', 'UTF8') AND (
-        EXISTS (SELECT FROM task t WHERE t.params = '{ERASED}'
-            AND t.id = CAST(substring(l.location FROM '^/api/v1/tasks/([0-9a-f-]{{36}})$') AS uuid))
-        OR coalesce(convert_from(l.answer, 'UTF8') ~* :pattern AND CAST(:email AS text) IS NOT NULL, false))
+    SELECT t.api_key_id, t.key, t.is_named FROM told t
+    WHERE t.is_named OR t.answer <> convert_to('{ERASED}', 'UTF8') AND (
+        EXISTS (SELECT FROM task k WHERE k.params = '{ERASED}'
+            AND k.id = CAST(substring(t.location FROM '^/api/v1/tasks/([0-9a-f-]{{36}})$') AS uuid))
+        OR CAST(:email AS text) IS NOT NULL AND convert_from(t.answer, 'UTF8') ~* :pattern)
 ), blanked AS (
     UPDATE idempotency_key k SET answer = convert_to('{ERASED}', 'UTF8') FROM held h
-    WHERE NOT CAST(:dry_run AS boolean) AND (k.api_key_id, k.key) = (h.api_key_id, h.key)
+    WHERE NOT CAST(:dry_run AS boolean) AND NOT h.is_named AND (k.api_key_id, k.key) = (h.api_key_id, h.key)
+), deleted AS (
+    DELETE FROM idempotency_key k USING held h
+    WHERE NOT CAST(:dry_run AS boolean) AND h.is_named AND (k.api_key_id, k.key) = (h.api_key_id, h.key)
 )
 SELECT (SELECT count(*) FROM held) AS held, l.api_key_id, l.key
 FROM looked l ORDER BY l.api_key_id DESC, l.key DESC LIMIT 1
@@ -156,8 +162,8 @@ def look(conn: Connection, of: Person, after: UUID) -> Found:
 def blank_answers(
     conn: Connection, of: Person, after: tuple[UUID, str], *, dry_run: bool
 ) -> tuple[int, tuple[UUID, str] | None]:
-    """Blanks those of the next answers, kept for Idempotency-Keys, that hold something of them; how many, and the last
-    key, None at the end."""
+    """Blanks those of the next answers, kept for Idempotency-Keys, that hold something of them, and deletes those whose
+    key does; how many, and the last key, None at the end."""
     values = {"email": of.email, "pattern": of.pattern, "limit": LOOKED_AT, "dry_run": dry_run}
     row = conn.execute(_ANSWERS, {**values, "after_id": after[0], "after": after[1]}).first()
     return (0, None) if row is None else (row.held, (row.api_key_id, row.key))

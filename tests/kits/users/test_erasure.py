@@ -151,6 +151,7 @@ def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> N
         ("submit", location, {"params": {"user_id": 7}}),
         ("other", {"Location": f"/api/v1/tasks/{new_id()}"}, {"params": {"user_id": 8}}),
         ("mention", {}, {"to": ADA}),
+        (f"welcome {ADA}", {}, {}),
     ):
         ada.do(
             "INSERT INTO idempotency_key (api_key_id, key, fingerprint, status, headers, answer)"
@@ -160,7 +161,8 @@ def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> N
             headers=orjson.dumps(headers).decode(),
             answer=orjson.dumps(answer),
         )
-    assert ada.erase().result["answers"] == 2
+    assert ada.erase(dry_run=True).result["answers"] == 2, "the task is not blank yet"
+    assert ada.erase().result["answers"] == 3
     kept = ada.do("SELECT key, status, convert_from(answer, 'UTF8') FROM idempotency_key ORDER BY key").all()
     assert [tuple(row) for row in kept] == [
         ("mention", 202, ERASED),
