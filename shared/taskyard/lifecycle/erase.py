@@ -13,12 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..store.audit import Actor
-from ..store.persons import ERASED, Found, Person
+from ..store.persons import ERASED, NOBODY, Found, Person
 from .cancel import cancel, cancel_descendants, hold_families
 from .committed import Committed, together
-
-# In place of an address. Nothing is delivered to it (RFC 2606), and a list of addresses stays one.
-NOBODY = "erased@erased.invalid"
 
 
 @dataclass(frozen=True, slots=True)

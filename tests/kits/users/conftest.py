@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.catalogue import kits
 from taskyard.catalogue.spec import spec_of
-from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.running.trial import TaskRun
 from taskyard.running.upkeep import Upkeep
@@ -43,13 +42,18 @@ class Person:
             worker = rows.register(conn) if state is State.RUNNING else None
             return rows.put(conn, state, worker_id=worker, **{"name": name, "params": {"user_id": 7}, **columns})
 
+    def ask(self, *, dry_run: bool = False) -> UUID:
+        """As the API does."""
+
+        def ask(conn: Connection) -> UUID:
+            task_id = rows.put(conn, State.QUEUED, name="users.erase", params={"user_id": 7, "dry_run": dry_run})
+            audit.record(conn, Actor("ci"), Action.USER_ERASE, 7, task_id=task_id, dry_run=dry_run)
+            return task_id
+
+        return ledger.run_transaction(self.engine, ask)
+
     def erase(self, **params: Any) -> TaskRun:
-        task_id = new_id()
-
-        def ask(conn: Connection) -> None:
-            audit.record(conn, Actor("ci"), Action.USER_ERASE, 7, task_id=task_id)
-
-        ledger.run_transaction(self.engine, ask)
+        task_id = self.ask(**params)
         return self._run("users.erase", {"user_id": 7, **params}, upkeep=self._upkeep, task_id=task_id)
 
     def read(self, task_id: UUID) -> Any:

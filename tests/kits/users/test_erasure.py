@@ -21,7 +21,8 @@ BLANK = orjson.loads(ERASED)
 def test_the_user_goes_with_profile_statistics_and_activity(ada: Person) -> None:
     ada.do("INSERT INTO user_profiles (id, user_id, task_id) VALUES (:id, 7, :id)", id=new_id())
     ada.do("INSERT INTO user_activity (task_id, user_id, login_count) VALUES (:id, 7, 1)", id=new_id())
-    assert ada.erase().result == {"cancelled": 0, "blanked": 0, "mentions": 0, "answers": 0}
+    counts = dict.fromkeys(("cancelled", "blanked", "mentions", "answers"), 0)
+    assert ada.erase().result == {**counts, "schedules": [], "same_address": []}
     for table in ("users", "user_profiles", "user_activity"):
         assert ada.do(f"SELECT count(*) FROM {table}").scalar() == 0
 
