@@ -79,7 +79,7 @@ def cancel(
     as_json: AsJson = False,
     log_level: LogLevel = None,
 ) -> None:
-    """Cancel tasks: at once where they wait; those that run are asked to stop."""
+    """Cancel tasks: at once where they wait; those that run are asked to stop. Many are cancelled 1,000 a call."""
     filters = {
         "state": state or None,
         "name": name,

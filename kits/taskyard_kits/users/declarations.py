@@ -43,3 +43,9 @@ class UserErased(Result):
     blanked: int = Field(default=0, description="Tasks about the person whose parameters, results and words are gone.")
     mentions: int = Field(default=0, description="Other tasks in which the person's address was replaced.")
     answers: int = Field(default=0, description="Answers kept for an Idempotency-Key that are blank now.")
+    schedules: list[UUID] = Field(
+        default=[], description="Schedules that are about the person or have the address: delete them yourself."
+    )
+    same_address: list[int] = Field(
+        default=[], description="Other users with this address. What has it is erased of them, too."
+    )

@@ -1,24 +1,27 @@
 """Erases what the ledger holds of a person: walks over it until there is nothing left.
 
-A walk may leave something: a task that runs writes afterwards, and the delivery of what a task came to may have been
-looked at before that task was erased. So one that found something is followed by another one. The user goes last,
-because the address is known from there: an attempt that is cut off leaves it to the next.
+A walk may leave something: the delivery of what a task came to may have been looked at before that task was erased. So
+one that found something is followed by another one. A task that runs writes afterwards; it is waited for, and after a
+while left to the next attempt. The user goes last, because the address is known from there: an attempt that is cut off
+leaves it to the next.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from taskyard import TaskContext, TaskError
-from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.store.persons import LOWEST, Found, Person
 
 from .declarations import UserErased
 
-# Most tasks end at once when they are asked to; the others are ended after ten seconds.
-_PAUSE_SECONDS = 5.0
+# Tasks that were asked to end do so at once, or are ended after ten seconds. Those that only mention the person go on.
+_PAUSE_SECONDS, _PAUSES = 5.0, 12
+# Tasks of one transaction: with parameters, results and timelines it reads and writes some MB of each at most.
+_AT_ONCE = 50
 
 
 class Erasure:
@@ -31,36 +34,50 @@ class Erasure:
         self.done = UserErased()
 
     def run(self) -> None:
-        """Raises TaskError where tasks of the person still run at the limit."""
+        """Raises TaskError where tasks that are about the person, or mention the address, still run."""
         with self._context.shield:
             person = self._context.upkeep.person(self._user_id)
+            standing = self._context.upkeep.standing_of_person(person)
+        self.done = UserErased(schedules=standing.schedules, same_address=standing.same_address)
         if self._dry_run:
             for found in self._found(person):
                 self._add(blanked=len(found.about), mentions=len(found.mentioning))
-        else:
-            self._erase_all(person)
+        still_run = not self._dry_run and self._erase_all(person)
         self._blank_answers(person)
+        if still_run:
+            raise TaskError("tasks_still_run")
         if not self._dry_run:
             with self._context.shield:
-                self._context.upkeep.delete_user(self._user_id)
+                self._context.upkeep.delete_user(person)
 
-    def _erase_all(self, person: Person) -> None:
-        run = False
-        try:
-            while True:
-                is_clean, run = True, False
-                for found in self._found(person):
-                    if found.about or found.mentioning:
-                        is_clean, run = False, run or bool(found.running)
-                        self._erase(person, found)
-                if is_clean:
-                    return
-                if run:
-                    time.sleep(_PAUSE_SECONDS)
-        except SoftTimeLimitExceeded:
-            if run:
-                raise TaskError("tasks_still_run") from None
-            raise
+    def _erase_all(self, person: Person) -> bool:
+        """Whether something is left, in tasks that run."""
+        is_clean = False
+        while not is_clean:
+            is_clean, running = True, list[UUID]()
+            for found in self._found(person):
+                is_clean = is_clean and not (found.about or found.mentioning)
+                running += found.running
+                self._erase(person, found)
+            if self._erase_when_ended(person, running):
+                return True
+        return False
+
+    def _erase_when_ended(self, person: Person, running: Sequence[UUID]) -> bool:
+        """Whether some of them still run."""
+        for _ in range(_PAUSES):
+            if not running:
+                break
+            time.sleep(_PAUSE_SECONDS)
+            left = list[UUID]()
+            for start in range(0, len(running), _AT_ONCE):
+                self._context.check_cancelled()
+                with self._context.shield:
+                    found = self._context.upkeep.look_again_for_person(person, running[start : start + _AT_ONCE])
+                self._erase(person, found)
+                left += found.running
+            running = left
+        return bool(running)
 
     def _found(self, person: Person) -> Iterator[Found]:
         after: UUID | None = LOWEST
@@ -72,10 +89,15 @@ class Erasure:
             after = found.last
 
     def _erase(self, person: Person, found: Found) -> None:
-        with self._context.shield:
-            erased = self._context.upkeep.erase(person, found, by=self._context.task_id)
-        self._add(cancelled=erased.cancelled, blanked=erased.blanked, mentions=erased.mentions)
-        self._context.progress(self.done.blanked + self.done.mentions, None, "Erasing what tasks hold of the person")
+        for start in range(0, max(len(found.about), len(found.mentioning)), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            part = replace(found, about=found.about[some], mentioning=found.mentioning[some])
+            self._context.check_cancelled()
+            with self._context.shield:
+                erased = self._context.upkeep.erase(person, part, by=self._context.task_id)
+            self._add(cancelled=erased.cancelled, blanked=erased.blanked, mentions=erased.mentions)
+            erased_so_far = self.done.blanked + self.done.mentions
+            self._context.progress(erased_so_far, None, "Erasing what tasks hold of the person")
 
     def _blank_answers(self, person: Person) -> None:
         after: tuple[UUID, str] | None = (LOWEST, "")

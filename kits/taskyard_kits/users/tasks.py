@@ -40,13 +40,15 @@ def create_profile(params: UserParams, *, context: TaskContext) -> ProfileCreate
     "users.erase",
     soft_limit=timedelta(minutes=50),
     hard_limit=timedelta(minutes=60),
+    # Within them, a task that mentions the person and runs for an hour comes to its end.
+    max_attempts=12,
     rules=(NOT_ASKED, STILL_RUN),
     errors=ERASURE_ERRORS,
 )
 def erase(params: EraseParams, *, context: TaskContext) -> UserErased:
     """Erases what is known of a user; submitted by DELETE /users/{id}."""
     with context.shield:
-        is_asked = context.upkeep.is_erasure_asked(params.user_id, context.task_id)
+        is_asked = context.upkeep.is_erasure_asked(params.user_id, context.task_id, dry_run=params.dry_run)
     if not is_asked:
         raise TaskError("erasure_not_asked", retryable=False)
     erasure = Erasure(context, params.user_id, dry_run=params.dry_run)

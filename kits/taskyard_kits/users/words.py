@@ -24,9 +24,13 @@ ERASURE_ERRORS: dict[str, Words] = {
         "hu": "Ezt a feladatot csak a DELETE /users/{{id}} hívás küldheti be.",
     },
     "tasks_still_run": {
-        "en": "Tasks about this person were asked to end, and still run.",
-        "de": "Aufgaben zu dieser Person wurden aufgefordert zu enden und laufen noch.",
-        "fr": "Des tâches relatives à cette personne ont reçu l'ordre de s'arrêter et s'exécutent encore.",
-        "hu": "Az e személyre vonatkozó feladatok leállítását kértük, de még futnak.",
+        "en": "Tasks that are about this person, or mention the address, still run. All else is erased, but for the"
+        " user; a later attempt erases the rest.",
+        "de": "Aufgaben, die diese Person betreffen oder die Adresse erwähnen, laufen noch. Alles andere außer dem"
+        " Benutzer ist gelöscht; ein späterer Versuch löscht den Rest.",
+        "fr": "Des tâches qui concernent cette personne ou mentionnent son adresse s'exécutent encore. Tout le reste"
+        " est effacé, sauf l'utilisateur ; une tentative ultérieure effacera le reste.",
+        "hu": "Még futnak olyan feladatok, amelyek erről a személyről szólnak vagy megemlítik a címét. Minden más"
+        " törlődött, a felhasználó kivételével; egy későbbi kísérlet törli a többit.",
     },
 }

@@ -121,6 +121,7 @@ def forget(
     log_level: LogLevel = None,
 ) -> None:
     """Forget a task type that no live worker has. Its tasks stay, and wait for a worker that registers it again.
+    A type with a parameter that names a person stays while the ledger has tasks of it.
 
     Without --yes, nothing is changed.
     """
@@ -135,6 +136,9 @@ def forget(
         program.fail(_unknown(name, version), FAILED)
     if found.workers:
         program.fail(f"{name} stays: these workers are alive and have it: {', '.join(found.workers)}.", FAILED)
+    if found.names_persons:
+        told = "tasks of it are in the ledger, and an erasure finds a person's tasks by its type"
+        program.fail(f"{name} stays: {told}. Forget it when the retention has removed them.", FAILED)
     if as_json:
         versions = {"name": name, "versions": list(found.versions), "waiting_tasks": found.waiting}
         print_json({**versions, "forgotten": yes})

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..store import task_archives
-from ..store.old_tasks import OLD_TASK, OLD_WORKFLOW, SETTLED, Ages
+from ..store.old_tasks import OLD_TASK, OLD_WORKFLOW, SETTLED, WAITED_FOR, Ages
 from ..store.task_archives import TaskArchive
 
 
@@ -35,6 +35,7 @@ class FileDeleted(Exception):
     """The tree item that holds the archive's tasks is gone."""
 
 
+_WAITED_FOR = WAITED_FOR.format(ids="CAST(:ids AS uuid[])")
 _GONE = """), gone AS (
     DELETE FROM task USING locked WHERE task.id = locked.id RETURNING task.id
 ), attempts AS (DELETE FROM task_attempt WHERE task_id IN (SELECT id FROM gone)
@@ -51,7 +52,8 @@ SELECT count(*) FROM gone"""
 # anew. Their workflows are held, so that none is run again meanwhile: a retry locks its workflow behind the tasks, and
 # where the two meet, one of them is tried again.
 _DELETE = sa.text(f"""
-WITH held AS MATERIALIZED (
+WITH waited_for AS MATERIALIZED ({_WAITED_FOR}
+), held AS MATERIALIZED (
     SELECT f.id FROM workflow f
     WHERE f.id = ANY(ARRAY(SELECT DISTINCT workflow_id FROM task WHERE id = ANY(CAST(:ids AS uuid[]))))
         AND f.finished_at IS NOT NULL
@@ -70,7 +72,8 @@ WITH held AS MATERIALIZED (
 # A row that another verb holds is left to the next run: the removal waits for no lock. The ages are asked again, of the
 # row as it is when it is locked.
 _REMOVE = sa.text(f"""
-WITH held AS MATERIALIZED (
+WITH waited_for AS MATERIALIZED ({_WAITED_FOR}
+), held AS MATERIALIZED (
     SELECT f.id FROM workflow f
     WHERE f.id = ANY(ARRAY(SELECT DISTINCT workflow_id FROM task WHERE id = ANY(CAST(:ids AS uuid[]))))
         AND {OLD_WORKFLOW}

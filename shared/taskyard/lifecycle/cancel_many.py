@@ -20,7 +20,7 @@ from .cancel import cancel, cancel_descendants, hold_families
 from .committed import Committed, together
 
 MOST_AT_ONCE = 1000
-# The conditions of a caller's filter, which the audit row repeats.
+# The conditions of a caller's filter, which the audit row repeats, without the tag's value.
 _FILTERS = ("name", "queue", "tag", "workflow_id", "created_after", "created_before")
 
 
@@ -33,6 +33,8 @@ def cancel_tasks(conn: Connection, wanted: Wanted, *, by: Actor, limit: int = MO
         if wanted.ids is None:
             asked = {name: getattr(wanted, name) for name in _FILTERS}
             told["filter"] = {name: value for name, value in asked.items() if value is not None}
+            if wanted.tag is not None:
+                told["filter"]["tag"] = audit.HIDDEN
             told["filter"]["state"] = sorted(wanted.states)
         audit.record(conn, by, Action.TASKS_CANCEL, **told)
     return done

@@ -99,5 +99,7 @@ def change_task(conn: Connection, task_id: UUID, changes: Changes, *, by: Actor,
     done = change(conn, [task_id], changes, life=life, actor=by.name)
     if done.changes:
         given = {name: value for name, value in asdict(changes).items() if value is not None}
+        if changes.tags is not None:
+            given["tags"] = audit.HIDDEN
         audit.record(conn, by, Action.TASK_CHANGE, task_id, name=done.changes[-1].name, **given)
     return done.answering(bool(done.changes))

@@ -13,12 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..store.audit import Actor
-from ..store.persons import ERASED, Found, Person
+from ..store.persons import ERASED, NOBODY, Found, Person
 from .cancel import cancel, cancel_descendants, hold_families
 from .committed import Committed, together
-
-# In place of an address. Nothing is delivered to it (RFC 2606), and a list of addresses stays one.
-NOBODY = "erased@erased.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,7 @@ class Erased:
     mentions: int = 0
 
 
+_LIVE = sa.text("SELECT id FROM task WHERE id = ANY(:ids) AND finished_at IS NULL")
 _ERROR = """CASE WHEN t.error IS NOT NULL
             THEN t.error - 'values' || '{"message": "What was said of this failure was erased."}' END"""
 # A dead letter without its parameters could only fail again, so it is put away.
@@ -37,15 +35,15 @@ _BLANK = sa.text(f"""
 WITH locked AS (
     SELECT id FROM task WHERE id = ANY(:ids) AND finished_at IS NOT NULL ORDER BY id FOR UPDATE
 ), blanked AS (
-    UPDATE task t SET params = '{ERASED}', tags = '{{}}', limits = NULL, callback = NULL,
+    UPDATE task t SET params = '{ERASED}', tags = '{{}}', limits = NULL, callback = NULL, request_id = NULL,
         result = CASE WHEN t.result IS NOT NULL THEN CAST('{ERASED}' AS jsonb) END,
         error = {_ERROR}, discarded_at = CASE WHEN t.state = 'failed' THEN coalesce(t.discarded_at, now()) END
     FROM locked WHERE t.id = locked.id RETURNING t.id
 ), attempts AS (
     UPDATE task_attempt t SET traceback = NULL, error = {_ERROR} FROM blanked WHERE t.task_id = blanked.id
 ), events AS (
-    UPDATE task_event e SET data = data || '{{"message": ""}}' FROM blanked
-    WHERE e.task_id = blanked.id AND e.data ? 'message'
+    UPDATE task_event e SET data = jsonb_strip_nulls(jsonb_build_object('by', e.data -> 'by')) FROM blanked
+    WHERE e.task_id = blanked.id
 ), progress AS (
     UPDATE task_progress p SET message = '' FROM blanked WHERE p.task_id = blanked.id
 )
@@ -57,15 +55,23 @@ def _replaced(column: str) -> str:
     return f"CAST(regexp_replace({column}::text, :pattern, :nobody, 'gi') AS jsonb)"
 
 
-# Not of a task that runs: its next write would bring the address back.
+# Not of a task that runs: its next write would bring the address back. Unique keys stay different from each other, and
+# the leader has to look at a limit's new key.
 _REPLACE = sa.text(f"""
 WITH locked AS (
     SELECT id FROM task WHERE id = ANY(:ids) AND state <> 'running' ORDER BY id FOR UPDATE
 ), replaced AS (
     UPDATE task t SET params = {_replaced("t.params")}, result = {_replaced("t.result")},
-        error = {_replaced("t.error")},
+        error = {_replaced("t.error")}, limits = {_replaced("t.limits")}, callback = {_replaced("t.callback")},
+        request_id = regexp_replace(t.request_id, :pattern, :nobody, 'gi'),
         tags = ARRAY(SELECT regexp_replace(tag, :pattern, :nobody, 'gi') FROM unnest(t.tags) tag)
-    FROM locked WHERE t.id = locked.id RETURNING t.id
+    FROM locked WHERE t.id = locked.id RETURNING t.id, t.limited, t.limits ->> 'key' AS limit_key
+), keys AS (
+    UPDATE unique_key u SET key = regexp_replace(u.key, :pattern, u.task_id::text, 'gi') FROM replaced
+    WHERE u.task_id = replaced.id AND u.key ~* :pattern
+), marks AS (
+    INSERT INTO limit_mark (key) SELECT DISTINCT 'task:' || limit_key FROM replaced
+    WHERE limited = 'waiting' AND limit_key IS NOT NULL
 ), attempts AS (
     UPDATE task_attempt a SET error = {_replaced("a.error")},
         traceback = regexp_replace(a.traceback, :pattern, :nobody, 'gi')
@@ -85,15 +91,18 @@ def erase(conn: Connection, of: Person, found: Found, *, by: Actor) -> Committed
     """Cancels the tasks about the person, and what they submitted, blanks those that have ended, and replaces the
     address in the others that do not run. In a transaction; to be repeated while tasks run."""
     parts: list[Committed[list[UUID]]] = []
-    if found.about:
-        hold_families(conn, found.about)
-        asked = cancel(conn, found.about, actor=by.name)
+    # What a task that has ended submitted goes on: it may be about others.
+    if live := list(conn.scalars(_LIVE, {"ids": found.about})):
+        hold_families(conn, live)
+        asked = cancel(conn, live, actor=by.name)
         moved = [c.change.task_id for c in asked.answer if c.before != c.change.state]
-        parts = [asked.answering(moved), cancel_descendants(conn, found.about, actor=by.name)]
+        parts = [asked.answering(moved), cancel_descendants(conn, live, actor=by.name)]
     cancelled = sum(len(part.answer) for part in parts)
     blanked = _count(conn, _BLANK, {"ids": found.about})
     mentions = _count(conn, _REPLACE, {"ids": found.mentioning, "pattern": of.pattern, "nobody": NOBODY})
-    return together(parts, Erased(cancelled, blanked, mentions))
+    done = together(parts, Erased(cancelled, blanked, mentions))
+    done.wakes_scheduler |= mentions > 0
+    return done
 
 
 def _count(conn: Connection, statement: sa.TextClause, values: dict[str, object]) -> int:

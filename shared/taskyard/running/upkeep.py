@@ -23,7 +23,7 @@ from ..lifecycle.erase import Erased, erase
 from ..store import old_files, old_tasks, persons, task_archives, tree_items
 from ..store.audit import Actor
 from ..store.old_tasks import Ages, Look
-from ..store.persons import Found, Person
+from ..store.persons import Found, Person, Standing
 from ..store.task_archives import Span, TaskArchive
 from ..store.tree_items import TreeItem
 
@@ -110,8 +110,8 @@ class Upkeep:
 
     # What is kept of a person
 
-    def is_erasure_asked(self, user_id: int, task_id: UUID) -> bool:
-        found: bool = self._run(partial(persons.is_asked, user_id=user_id, task_id=task_id))
+    def is_erasure_asked(self, user_id: int, task_id: UUID, *, dry_run: bool) -> bool:
+        found: bool = self._run(partial(persons.is_asked, user_id=user_id, task_id=task_id, dry_run=dry_run))
         return found
 
     def person(self, user_id: int) -> Person:
@@ -120,6 +120,14 @@ class Upkeep:
 
     def look_for_person(self, person: Person, after: UUID) -> Found:
         found: Found = self._run(partial(persons.look, of=person, after=after))
+        return found
+
+    def look_again_for_person(self, person: Person, ids: Sequence[UUID]) -> Found:
+        found: Found = self._run(partial(persons.look_again, of=person, ids=ids))
+        return found
+
+    def standing_of_person(self, person: Person) -> Standing:
+        found: Standing = self._run(partial(persons.standing, of=person))
         return found
 
     def erase(self, person: Person, found: Found, *, by: UUID) -> Erased:
@@ -135,8 +143,8 @@ class Upkeep:
         )
         return found
 
-    def delete_user(self, user_id: int) -> None:
-        self._run(partial(persons.delete_user, user_id=user_id))
+    def delete_user(self, person: Person) -> None:
+        self._run(partial(persons.delete_user, of=person))
 
 
 class NoUpkeep:

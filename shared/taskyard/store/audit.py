@@ -23,6 +23,9 @@ from ..domain.ids import earliest_id_at, new_id
 from .reads import CLOCK_SKEW
 from .tables.access import audit
 
+# In place of what may be personal: rows are never deleted.
+HIDDEN = "***"
+
 
 class Action(StrEnum):
     """The kinds of changes; the part before the dot is the type of the target."""

@@ -34,11 +34,14 @@ _COLUMNS = ", ".join(
     for column in task.columns
     if column.name not in _NOT_KEPT
 )
+# Which of these ids have submitted a task that has not ended. A statement asks it once, as `waited_for`: asked for each
+# row, PostgreSQL would read the whole table each time where few tasks have submitted most of it.
+WAITED_FOR = "SELECT DISTINCT c.parent_id FROM task c WHERE c.parent_id = ANY({ids}) AND c.finished_at IS NULL"
 # A task stays while one that it submitted, or its workflow, has not ended: these look at it. And while the task that
 # submitted it may run again, which then finds its child with the same key instead of submitting another one. (It is
 # compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.) That of another
 # step of the same workflow does not count: they are retried together, and go with it.
-SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
+SETTLED = """t.id NOT IN (SELECT parent_id FROM waited_for)
     AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id
         AND (t.workflow_id IS NULL OR p.workflow_id IS DISTINCT FROM t.workflow_id)), 'succeeded') = 'succeeded'
     AND NOT EXISTS (SELECT FROM workflow f WHERE f.id = t.workflow_id AND f.finished_at IS NULL)"""
@@ -57,6 +60,7 @@ _LOOK = sa.text(f"""
 WITH looked AS (
     SELECT id, state, finished_at, discarded_at, workflow_id, parent_id FROM task
     WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+), waited_for AS MATERIALIZED ({WAITED_FOR.format(ids="ARRAY(SELECT id FROM looked WHERE finished_at IS NOT NULL)")}
 ), flows AS MATERIALIZED (
     SELECT f.id, {OLD_WORKFLOW} AS is_old FROM workflow f
     WHERE f.id IN (SELECT workflow_id FROM looked WHERE finished_at IS NOT NULL)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
+from ..catalogue.persons import MARK
 from ..catalogue.registry import Live
 from ..catalogue.spec import SpecRefused, TaskSpec
 from ..catalogue.stored import MAX_STORED_BYTES, spec_in
@@ -252,28 +253,38 @@ ORDER BY version FOR UPDATE
 """)
 
 
+_NAMES_PERSONS = sa.text("""
+SELECT EXISTS (SELECT FROM task_type y JOIN task t ON t.name = y.name AND t.version = y.version
+    WHERE y.name = :name AND y.version = ANY(:versions) AND jsonb_path_exists(y.spec, CAST(:marked AS jsonpath)))
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """What forgetting a type means: its `versions`, the live `workers` that still have one, the tasks that `wait`."""
+    """What forgetting a type means: its `versions`, the live `workers` that still have one, the tasks that `wait`.
+    `names_persons`: its marks say whose some tasks of the ledger are, and an erasure needs them."""
 
     versions: Sequence[int]
     workers: Sequence[str]
     waiting: int
+    names_persons: bool
 
     @property
     def is_possible(self) -> bool:
-        return bool(self.versions) and not self.workers
+        return bool(self.versions) and not self.workers and not self.names_persons
 
 
 def forget(
     conn: Connection, name: str, version: int | None, by: Actor, *, lease: timedelta, dry_run: bool = False
 ) -> Forgetting:
-    """Deletes a type (or one version of it) that no live worker has, with an audit row. Its tasks stay. Call it in a
-    transaction."""
+    """Deletes a type (or one version of it) that no live worker has, with an audit row. Its tasks stay; where their
+    parameters name a person, the type stays, too. Call it in a transaction."""
     versions = list(conn.execute(_LOCK, {"name": name, "version": version}).scalars())
     rows = listed(conn, lease=lease, name=name)
     workers = sorted({w["worker"] for row in rows if row["version"] in versions for w in row["workers"]})
-    found = Forgetting(versions, workers, waiting_tasks(conn, name, version))
+    marked = f'$.params.properties.**."{MARK}"'
+    names_persons = conn.execute(_NAMES_PERSONS, {"name": name, "versions": versions, "marked": marked}).scalar_one()
+    found = Forgetting(versions, workers, waiting_tasks(conn, name, version), names_persons)
     if found.is_possible and not dry_run:
         for row in conn.execute(_FORGET, {"name": name, "versions": versions}).all():
             details = {"version": row.version, "digest": row.digest, "waiting_tasks": found.waiting}

@@ -212,6 +212,16 @@ def test_a_dry_run_of_a_cancellation_counts_and_shows_some_and_changes_nothing(a
     assert row["details"]["ids"] == ids
 
 
+def test_the_audit_log_keeps_no_tags(api: Api) -> None:
+    task_id = api.submit(tags=["ada"])["id"]
+    change(api, task_id, tags=["ada", "lovelace"], queue="low_priority")
+    cancel(api, filter={"tag": "lovelace"})
+    cancelled, changed = api.http.get("/api/v1/audit").json()["items"][:2]
+    assert (changed["details"]["tags"], changed["details"]["queue"]) == ("***", "low_priority")
+    assert (cancelled["details"]["filter"]["tag"], cancelled["details"]["ids"]) == ("***", [task_id])
+    assert "lovelace" not in str([cancelled, changed])
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -129,6 +129,14 @@ def test_a_type_that_a_live_worker_has_is_not_forgotten(cli: Cli) -> None:
     assert cli.json("forget", "mail.send", "--version", "1", "--yes")["versions"] == [1]
 
 
+def test_a_type_that_names_persons_stays_while_there_are_tasks_of_it(cli: Cli) -> None:
+    with cli.engine.begin() as conn:
+        conn.exec_driver_sql("""UPDATE task_type SET spec = spec || '{"params": {"properties": {
+            "to": {"x-taskyard-person": true}}}}' WHERE name = 'old.report'""")
+    ledger.run(cli.engine, lambda conn: submit.submit(conn, [new_task("old.report")]))
+    assert "old.report stays: tasks of it are in the ledger" in cli.refused("forget", "old.report", "--yes")
+
+
 @pytest.mark.parametrize("what", HOSTILE_ROWS)
 def test_a_row_that_is_no_spec_is_shown_with_the_reason_and_can_be_forgotten(
     cli: Cli, what: str, monkeypatch: pytest.MonkeyPatch

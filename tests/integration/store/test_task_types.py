@@ -240,6 +240,17 @@ def test_forgetting_leaves_the_tasks_says_how_many_wait_and_is_audited(registry:
     assert not registry.forget("tests.task").is_possible, "there is nothing left"
 
 
+def test_a_type_that_names_persons_is_not_forgotten_while_the_ledger_has_tasks_of_it(registry: Registry) -> None:
+    user_id = {"anyOf": [{"type": "integer", "x-taskyard-person": True}, {"type": "null"}]}
+    registry.die(registry.register(spec_named(params={"type": "object", "properties": {"user_id": user_id}})))
+    registry.put("tests.task")
+    found = registry.forget("tests.task")
+    assert (found.is_possible, found.names_persons) == (False, True)
+    assert registry.admits("tests.task") == 1
+    registry.execute("DELETE FROM task")
+    assert registry.forget("tests.task").is_possible
+
+
 def test_one_version_can_be_forgotten_while_a_live_worker_runs_another(registry: Registry) -> None:
     registry.die(registry.register(spec_named()))
     registry.register(spec_named(version=2))

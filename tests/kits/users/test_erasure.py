@@ -7,83 +7,22 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
 
-from taskyard.catalogue import kits
-from taskyard.catalogue.spec import spec_of
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, State
-from taskyard.running.trial import TaskRun
 from taskyard.running.upkeep import Upkeep
-from taskyard.settings import Settings
-from taskyard.store import audit, ledger, task_types, users
-from taskyard.store.audit import Action, Actor
 from taskyard.store.persons import ERASED
-from taskyard.store.users import UserData
-from tests.integration.lifecycle import rows
 from tests.kits.conftest import Run
+from tests.kits.users.conftest import ADA, Person
 
-ADA = "Ada.Lovelace@example.org"
-ABOUT = ("users.update_stats", "email.send_welcome", "notifications.send")
 BLANK = orjson.loads(ERASED)
-
-
-class Person:
-    """Ada, with the id 7, and the ledger that knows her."""
-
-    def __init__(self, engine: Engine, run: Run, upkeep: Upkeep) -> None:
-        self.engine = engine
-        self._run = run
-        self._upkeep = upkeep
-        with ledger.transaction(engine) as conn:
-            users.put(conn, 7, UserData(email=ADA, name="Ada"), by="ci")
-            types = kits.load(Settings()).catalogue
-            task_types.write(conn, [spec_of(types[name]) for name in ABOUT], Actor("worker:test"))
-
-    def put(self, name: str = "users.update_stats", state: State = State.SUCCEEDED, **columns: Any) -> UUID:
-        with ledger.transaction(self.engine) as conn:
-            worker = rows.register(conn) if state is State.RUNNING else None
-            return rows.put(conn, state, worker_id=worker, **{"name": name, "params": {"user_id": 7}, **columns})
-
-    def erase(self, **params: Any) -> TaskRun:
-        task_id = new_id()
-
-        def ask(conn: Connection) -> None:
-            audit.record(conn, Actor("ci"), Action.USER_ERASE, 7, task_id=task_id)
-
-        ledger.run_transaction(self.engine, ask)
-        return self._run("users.erase", {"user_id": 7, **params}, upkeep=self._upkeep, task_id=task_id)
-
-    def read(self, task_id: UUID) -> Any:
-        with ledger.connection(self.engine) as conn:
-            return rows.read(conn, task_id)
-
-    def do(self, statement: str, **values: Any) -> Any:
-        return ledger.run(self.engine, lambda conn: conn.execute(sa.text(statement), values))
-
-    def all_that_is_stored(self) -> str:
-        """Of every table but the audit log, as text."""
-        found: list[str] = []
-        with ledger.connection(self.engine) as conn:
-            tables = conn.scalars(
-                sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'audit'")
-            ).all()
-            for table in tables:
-                found += conn.scalars(sa.text(f"SELECT CAST(t AS text) FROM {table} t")).all()
-            found += conn.scalars(sa.text("SELECT convert_from(answer, 'UTF8') FROM idempotency_key")).all()
-        return "\n".join(found)
-
-
-@pytest.fixture
-def ada(engine: Engine, run: Run, upkeep: Upkeep) -> Person:
-    return Person(engine, run, upkeep)
 
 
 def test_the_user_goes_with_profile_statistics_and_activity(ada: Person) -> None:
     ada.do("INSERT INTO user_profiles (id, user_id, task_id) VALUES (:id, 7, :id)", id=new_id())
     ada.do("INSERT INTO user_activity (task_id, user_id, login_count) VALUES (:id, 7, 1)", id=new_id())
-    assert ada.erase().result == {"cancelled": 0, "blanked": 0, "mentions": 0, "answers": 0}
+    counts = dict.fromkeys(("cancelled", "blanked", "mentions", "answers"), 0)
+    assert ada.erase().result == {**counts, "schedules": [], "same_address": []}
     for table in ("users", "user_profiles", "user_activity"):
         assert ada.do(f"SELECT count(*) FROM {table}").scalar() == 0
 
@@ -139,6 +78,14 @@ def test_a_task_about_the_person_that_waits_is_cancelled(ada: Person, state: Sta
     assert ada.read(other).state == str(state)
 
 
+def test_what_a_task_submitted_that_has_ended_goes_on(ada: Person) -> None:
+    parent, waits = ada.put(), ada.put(state=State.QUEUED)
+    goes_on = ada.put("diagnostics.echo", State.QUEUED, params={"value": 8}, parent_id=parent)
+    follows = ada.put("diagnostics.echo", State.QUEUED, params={"value": 8}, parent_id=waits)
+    assert ada.erase().result["cancelled"] == 2
+    assert (ada.read(goes_on).state, ada.read(follows).state) == ("queued", "cancelled")
+
+
 def test_a_task_that_runs_is_asked_to_end_and_erased_when_it_has(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = ada.put(state=State.RUNNING)
 
@@ -185,6 +132,19 @@ def test_deliveries_of_what_became_of_such_a_task_are_erased_whatever_their_ids(
     assert ada.read(waits).state == "cancelled"
 
 
+def test_a_delivery_that_outlives_its_task_is_erased_once_it_has_ended(ada: Person) -> None:
+    """Nothing tells whose it is."""
+    payload = {"type": "task.succeeded", "data": {"id": str(new_id()), "result": {"name": "Ada"}}}
+    told = {"endpoint_id": str(uuid4()), "url": "u"}
+    dead = ada.put("webhooks.deliver", State.FAILED, params={**told, "payload": payload})
+    waits = ada.put("webhooks.deliver", State.QUEUED, params={**told, "payload": payload})
+    of_flow = ada.put("webhooks.deliver", params={**told, "payload": {**payload, "type": "workflow.succeeded"}})
+    assert ada.erase().result["blanked"] == 1
+    assert ada.read(dead).params == BLANK
+    assert ada.read(waits).params["payload"] == payload
+    assert ada.read(of_flow).params != BLANK
+
+
 def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> None:
     task_id = ada.put()
     location = {"Location": f"/api/v1/tasks/{task_id}"}
@@ -192,6 +152,7 @@ def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> N
         ("submit", location, {"params": {"user_id": 7}}),
         ("other", {"Location": f"/api/v1/tasks/{new_id()}"}, {"params": {"user_id": 8}}),
         ("mention", {}, {"to": ADA}),
+        (f"welcome {ADA}", {}, {}),
     ):
         ada.do(
             "INSERT INTO idempotency_key (api_key_id, key, fingerprint, status, headers, answer)"
@@ -201,7 +162,8 @@ def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> N
             headers=orjson.dumps(headers).decode(),
             answer=orjson.dumps(answer),
         )
-    assert ada.erase().result["answers"] == 2
+    assert ada.erase(dry_run=True).result["answers"] == 2, "the task is not blank yet"
+    assert ada.erase().result["answers"] == 3
     kept = ada.do("SELECT key, status, convert_from(answer, 'UTF8') FROM idempotency_key ORDER BY key").all()
     assert [tuple(row) for row in kept] == [
         ("mention", 202, ERASED),

@@ -222,7 +222,7 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "notifications.send": ("default", 5),
         "payments.process": ("high_priority", 3),
         "users.create_profile": ("default", 3),
-        "users.erase": ("default", 3),
+        "users.erase": ("default", 11),
         "users.update_stats": ("default", 3),
         "webhooks.deliver": ("default", 10),
         "files.cleanup_old": ("low_priority", 3),
