@@ -97,7 +97,7 @@ class Collector(Generic[U, A]):
             elif self._planned is None:
                 self._planned = loop.call_later(self._gather_seconds, self._take_off)
         request = patience()
-        request.is_admitted = True
+        request.admit()
         return await request.answer_of(answer)
 
     async def close(self) -> None:

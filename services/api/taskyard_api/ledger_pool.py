@@ -97,7 +97,7 @@ class LedgerPool:
         if self._under_way >= self._limit:
             raise Overloaded(message("Too many requests wait for the database."))
         self._pace.admit(max(0, self._under_way - self.threads))
-        request.is_admitted = True
+        request.admit()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -36,6 +36,10 @@ class Patience:
         self._left = seconds
         self.is_admitted = is_admitted
 
+    def admit(self) -> None:
+        """From here on the request is not refused because others wait."""
+        self.is_admitted = True
+
     @asynccontextmanager
     async def wait(self) -> AsyncIterator[None]:
         """Raises LedgerUnavailable where they are used up."""
