@@ -46,9 +46,8 @@ def test_the_erasure_of_a_person_is_about_none() -> None:
 
 
 def test_an_address_is_found_as_it_stands_in_json() -> None:
-    assert Sought(7, 'a"b.c@example.org', []).pattern == (
-        r"(?<![a-z0-9._%+-])a\\\"b\.c\@example\.org(?![a-z0-9-]|\.[a-z0-9])"
-    )
+    pattern = Sought(7, 'a"b.c@example.org', []).pattern
+    assert pattern.endswith(r")a\\\"b\.c\@example\.org(?![[:alnum:]-]|\.[[:alnum:]])")
     assert Sought(7, None, []).names == ["7"]
 
 
