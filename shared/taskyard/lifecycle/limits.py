@@ -107,6 +107,10 @@ class Granting:
             queues.setdefault(task.queue, QueueStanding())
         given = grant(waiting, _keys(conn, waiting), queues)
         rows = conn.execute(_GRANT, _chosen(given)).all() if given.tasks else []
+        # What its queue filled up before has perhaps others of its key behind it, in other queues.
+        again |= {
+            of_key(task.key): 0.0 for task in of_keys if task not in given.tasks and not queues[task.queue].room(1)
+        }
         _note(conn, given, again | self._more(queues, given))
         is_cut = len(marks) == MARKS or taken_back.answer > 0
         due_in = 0.0 if is_cut else _seconds(conn.scalar(sql.NEXT))

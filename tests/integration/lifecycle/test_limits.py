@@ -383,3 +383,10 @@ def test_a_change_of_tags_publishes_nothing(conn: Connection) -> None:
     done = change.change(conn, [task_id], change.Changes(tags=["new"]), life=timedelta(days=1))
     assert not done.publications
     assert done.changes
+
+
+def test_a_key_is_not_held_up_by_its_tasks_in_a_queue_with_little_room(conn: Connection, engine: Engine) -> None:
+    set_queue(conn, "little", concurrent=1)
+    held = limited(conn, 5, queue="little", concurrent=4)
+    others = limited(conn, 5, concurrent=4)
+    assert settle(engine) == [held[0], *others[:3]]
