@@ -166,9 +166,9 @@ def test_a_command_that_waits_outlasts_an_outage_of_postgresql_and_ends_with_3_w
     own_workers: LedgerFleet, own_postgres: Postgres
 ) -> None:
     workers = own_workers
-    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "1", "TASKYARD_WORKER_LEASE_SECONDS": "3"}
+    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "1", "TASKYARD_WORKER_LEASE_SECONDS": "6"}
     worker = workers.fleet.start_worker("--name", "w", threads=1)
-    workers.put("tests.effect", seconds=20.0)
+    workers.put("tests.effect", seconds=25.0)
     wait_for(lambda: begun(workers), 20, "it to begin")
     patient = waiting(workers, "drain", "w", seconds=120)
     drains = "SELECT FROM audit WHERE action = 'worker.drain'"
@@ -178,7 +178,7 @@ def test_a_command_that_waits_outlasts_an_outage_of_postgresql_and_ends_with_3_w
     own_postgres.stop()
     said = hasty.communicate(timeout=30)[1]
     assert (hasty.returncode, "PostgreSQL does not answer" in said) == (3, True), said
-    time.sleep(1.0)  # the lease is over, too: each heartbeat is older
+    time.sleep(4.0)  # the lease is over, too: each heartbeat is older
     own_postgres.start()
     rows, said = patient.communicate(timeout=60)
     assert patient.returncode == 0, said + workers.fleet.logs()[-3000:]

@@ -405,7 +405,7 @@ def test_nothing_of_stripes_own_words_is_passed_on(stripe: Stripe, reply: Reply)
     stripe.before.append(reply)
     run = pay(stripe)
     assert not run.will_retry
-    assert not any(part in said(run) for part in ("4242", KEY[:8], "script", "xxxxx"))
+    assert not any(part in said(run) for part in ("card 4242", "4242 4242", KEY[:8], "script", "xxxxx"))
 
 
 @pytest.mark.parametrize(
