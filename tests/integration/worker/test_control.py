@@ -165,20 +165,20 @@ def test_a_worker_that_a_signal_stops_is_asked_for_nothing_that_it_would_not_do(
 def test_a_command_that_waits_outlasts_an_outage_of_postgresql_and_ends_with_3_where_the_outage_outlasts_it(
     own_workers: LedgerFleet, own_postgres: Postgres
 ) -> None:
-    workers = own_workers
-    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "1", "TASKYARD_WORKER_LEASE_SECONDS": "6"}
-    worker = workers.fleet.start_worker("--name", "w", threads=1)
+    workers = own_workers  # its harness has a worker of its own, "w"
+    workers.fleet.environment |= {"TASKYARD_HEARTBEAT_SECONDS": "1", "TASKYARD_WORKER_LEASE_SECONDS": "4"}
+    worker = workers.fleet.start_worker("--name", "patient", threads=1)
     workers.put("tests.effect", seconds=25.0)
     wait_for(lambda: begun(workers), 20, "it to begin")
-    patient = waiting(workers, "drain", "w", seconds=120)
+    patient = waiting(workers, "drain", "patient", seconds=120)
     drains = "SELECT FROM audit WHERE action = 'worker.drain'"
     wait_for(lambda: workers.harness.query(drains), 20, "the worker to be asked")
-    hasty = waiting(workers, "drain", "w", seconds=6)
+    hasty = waiting(workers, "drain", "patient", seconds=6)
     time.sleep(3.0)  # by then it waits, too
     own_postgres.stop()
     said = hasty.communicate(timeout=30)[1]
     assert (hasty.returncode, "PostgreSQL does not answer" in said) == (3, True), said
-    time.sleep(4.0)  # the lease is over, too: each heartbeat is older
+    time.sleep(2.0)  # the lease is over, too: each heartbeat is older
     own_postgres.start()
     rows, said = patient.communicate(timeout=60)
     assert patient.returncode == 0, said + workers.fleet.logs()[-3000:]
