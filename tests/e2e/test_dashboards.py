@@ -203,6 +203,7 @@ def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet,
         running.enter_context(follower(fleet))
         running.enter_context(repeating(Load(fleet).turn, every=0.5))
         lose_a_worker(fleet)
+        assert fleet.http.post("/queues/low_priority/pause").is_success
         until = time.monotonic() + SECONDS
         plain.look()
         while plain.missing and time.monotonic() < until:
