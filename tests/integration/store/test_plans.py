@@ -196,7 +196,7 @@ def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
     with seeded.conn.begin_nested() as undone:
         ids = [won.id for won in seeded.claim(seeded.conn, claim_id)]
         for outcome in (Succeeded({"value": 1}), Failed(FAULT), Released("drained")):
-            # No steps, or nobody knows. The planner may read all that runs instead, which does not grow with the ledger.
+            # No steps, or nobody knows. The planner may read all that runs: no more in a larger ledger.
             for is_step, pages in ((False, 60), (True, 70)):
                 ends = [finish.Finished(i, claim_id, outcome, 0.1, is_step=is_step) for i in ids]
                 seeded.measure(lambda conn, ends=ends: finish.finish(conn, ends), pages=N * pages)  # type: ignore[misc]
