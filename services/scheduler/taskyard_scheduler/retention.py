@@ -66,6 +66,8 @@ _PASSES = {
     "hours_of_sums": _older("analytics_hour", "hour", SUMS_KEPT_DAYS),
     "activity_of_users": _older("user_activity", "at", ACTIVITY_KEPT_DAYS),
     "positions_of_imports": _older("record_import", "moved_at", IMPORTS_KEPT_DAYS),
+    # The slowest rate is one an hour.
+    "paces_of_limits": _older("limit_pace", "last_at", 1),
     "cursors_of_syncs": _older("record_sync", "moved_at", SYNCS_KEPT_DAYS),
 }
 

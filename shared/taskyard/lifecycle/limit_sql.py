@@ -48,8 +48,6 @@ SELECT key, now() + (row_number() OVER () / 1000) * interval '50 milliseconds' F
     WHERE limited = 'waiting'
 ) w
 """)
-# The slowest rate is one in a thousand seconds.
-FORGET_PACES = sa.text("DELETE FROM limit_pace WHERE last_at < now() - interval '1 hour'")
 PACE = sa.text("""
 INSERT INTO limit_pace (name, last_at) SELECT k.name, now() + k.seconds * interval '1 second'
 FROM unnest(CAST(:names AS text[]), CAST(:seconds AS float8[])) k(name, seconds)

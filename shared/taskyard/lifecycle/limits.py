@@ -88,7 +88,6 @@ class Granting:
         """At the beginning of a term everything that waits is looked at, behind what is marked meanwhile."""
         self._lasts.clear()
         conn.execute(sql.MARK_ALL)
-        conn.execute(sql.FORGET_PACES)
 
     def turn(self, conn: Connection) -> Committed[Turn]:
         """Grants what the marked limits have room for. In a transaction of the leader's."""

@@ -240,3 +240,12 @@ def test_types_that_no_worker_has_had_for_30_days_are_retired_by_the_leader_only
     leader.leadership.campaign()
     retention.turn()
     assert scalar(engine, retired) == "a.gone"
+
+
+def test_what_a_rate_remembers_goes_when_it_no_longer_counts(leader: LeaderParts, engine: Engine) -> None:
+    """One row a key: keys of customers come and go while one scheduler leads for months."""
+    for name, age in (("task:now", "50 minutes"), ("task:old", "2 days")):
+        row = f"INSERT INTO limit_pace (name, last_at) VALUES ('{name}', now() - interval '{age}')"
+        execute(engine, row)
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
+    assert scalar(engine, "SELECT array_agg(name) FROM limit_pace") == ["task:now"]
