@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID, SafeUUID
@@ -15,8 +16,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def new_id() -> UUID:
     """A new UUIDv7, greater than all before it in this process."""
+    return _of_number(uuid7().int)
+
+
+def read_id(text: str) -> UUID:
+    """As `UUID(text)`, for less: 32 hexadecimal digits, or these with the dashes of `str(UUID)`. Raises ValueError."""
+    digits = text.replace("-", "", 4) if text[8:24:5] == "----" else text
+    if len(digits) != 32:
+        raise ValueError(f"no id: {text[:40]!r}")
+    # `int(digits, 16)` would read signs, spaces, underscores and the digits of other scripts, too.
+    return _of_number(int.from_bytes(unhexlify(digits)))
+
+
+def _of_number(number: int) -> UUID:
     made = object.__new__(UUID)
-    object.__setattr__(made, "int", uuid7().int)
+    object.__setattr__(made, "int", number)
     object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 

@@ -86,12 +86,10 @@ class QueueStanding(Standing):
 
 @dataclass(slots=True)
 class Granted:
-    """`tasks`: those that go. `last_keys`: of each queue the key that got the last grant. `lasts`: of the limits with a
-    rate that gave something out, when they did (seconds from now). `again`: the limits whose rate alone held something
-    back, and the seconds from now until it may go."""
+    """`tasks`: those that go. `lasts`: of the limits with a rate that gave something out, when they did (seconds from
+    now). `again`: the limits of keys whose rate alone held something back, and the seconds from now until it may go."""
 
     tasks: list[Waiting] = field(default_factory=list)
-    last_keys: dict[str, str] = field(default_factory=dict)
     lasts: dict[str, float] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
 
@@ -106,16 +104,15 @@ def grant(waiting: Iterable[Waiting], keys: Mapping[str, Standing], queues: Mapp
         concurrent, per_second = (task.concurrent, task.per_second) if task.key else (None, None)
         if (task.queue, task.key) in closed or queue.paused or not queue.has_room(queue.concurrent):
             continue
-        if (free_in := queue.free_in(queue.per_second)) > 0:
-            given.again[of_queue(task.queue)] = free_in
-        elif not key.has_room(concurrent):
+        if queue.free_in(queue.per_second) > 0:
+            continue
+        if not key.has_room(concurrent):
             closed.add((task.queue, task.key))
         elif (free_in := key.free_in(per_second)) > 0:
             closed.add((task.queue, task.key))
             given.again[of_key(task.key)] = free_in
         else:
             given.tasks.append(task)
-            given.last_keys[task.queue] = task.key
             queue.take(queue.per_second)
             key.take(per_second)
             if queue.per_second is not None:

@@ -65,8 +65,9 @@ class Event(StrEnum):
     CHANGE = "change"  # a person changes what waits
     RESCHEDULE = "reschedule"  # the same, and a queued task gets another queue or a later time
     RETRY = "retry"  # a person asks for another run
-    REPLAY = "replay"  # a person asks for another run of dead letters, one after the other
+    REPLAY = "replay"  # a person asks for another run of many, one after the other
     DISCARD = "discard"  # a person puts a dead letter away
+    RESTORE = "restore"  # a person takes that back
 
 
 _S, _E = State, Event
@@ -116,7 +117,9 @@ TRANSITIONS: dict[Edge, State] = {
     (_S.FAILED, _E.BLOCK): _S.BLOCKED,
     (_S.CANCELLED, _E.BLOCK): _S.BLOCKED,
     (_S.FAILED, _E.REPLAY): _S.SCHEDULED,
+    (_S.CANCELLED, _E.REPLAY): _S.SCHEDULED,
     (_S.FAILED, _E.DISCARD): _S.FAILED,
+    (_S.FAILED, _E.RESTORE): _S.FAILED,
 }
 
 
@@ -135,7 +138,7 @@ class Fault:
     """What went wrong, in words that a caller may see; only `traceback` needs the scope `manage`.
 
     `message` is in English. `values` are what the words of `code` in other languages need; None: the message is the
-    task's own, and there are no other words.
+    task's own, and there are no other words. `place`: the module and function of the task's package where it arose.
     """
 
     code: str
@@ -145,6 +148,7 @@ class Fault:
     kind: FailureKind = FailureKind.EXCEPTION
     traceback: str | None = None
     values: Mapping[str, Any] | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

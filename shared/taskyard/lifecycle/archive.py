@@ -35,7 +35,7 @@ class FileDeleted(Exception):
     """The tree item that holds the archive's tasks is gone."""
 
 
-_WAITED_FOR = WAITED_FOR.format(ids="CAST(:ids AS uuid[])")
+_WAITED_FOR = WAITED_FOR.format(ids="(SELECT unnest(CAST(:ids AS uuid[])) AS id)")
 _GONE = """), gone AS (
     DELETE FROM task USING locked WHERE task.id = locked.id RETURNING task.id
 ), attempts AS (DELETE FROM task_attempt WHERE task_id IN (SELECT id FROM gone)

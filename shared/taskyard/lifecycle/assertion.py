@@ -18,7 +18,7 @@ from ..domain.tasks import Event
 from .batch import encode
 from .claim import WORKER_LIVES
 from .committed import Committed
-from .composer import Verb, along
+from .composer import Verb, along, each_by_id
 from .consequences import compose
 
 
@@ -44,8 +44,8 @@ incoming AS (
         task_id uuid, claim uuid, attempt int4, worker text)
     ORDER BY task_id, attempt DESC
 )""",
-        source="task t JOIN incoming i ON i.task_id = t.id",
-        where=f"t.attempt < i.attempt AND {WORKER_LIVES}",
+        source=each_by_id("task_id", "t.attempt < i.attempt"),
+        where=WORKER_LIVES,
         locks={
             "claim": "i.claim",
             "attempt": "i.attempt",

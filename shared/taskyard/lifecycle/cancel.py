@@ -6,7 +6,7 @@ Tasks that a cancelled task submitted follow it, and theirs too, unless it was s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import FINAL, WAITING, Change, Event, State
-from ..store import audit
+from ..store import audit, left_children
 from ..store.audit import Action, Actor
 from .batch import encode
 from .callbacks import WANTS_FINAL
@@ -48,7 +48,10 @@ _CANCEL = compose(
             "note": "jsonb_strip_nulls(jsonb_build_object("
             "'by', CAST(:actor AS text), 'follows', CAST(:follows AS jsonb) -> CAST(t.id AS text)))",
         },
-        sets={"cancel_requested_at": "coalesce(t.cancel_requested_at, now())"},
+        sets={
+            "cancel_requested_at": "coalesce(t.cancel_requested_at, now())",
+            "operation_id": "CAST(:operation AS uuid)",
+        },
         more=("before", "is_repeated"),
         answer=f"""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
@@ -60,7 +63,7 @@ FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 c
 # Through children that have ended, too: what they submitted may still be under way.
 _CHILDREN = sa.text("""
 SELECT c.id, c.parent_id FROM task c JOIN task p ON p.id = c.parent_id
-WHERE p.id = ANY(:ids) AND p.on_cancel = 'cancel_children' ORDER BY c.id
+WHERE p.id = ANY(:ids) AND p.on_cancel = 'cancel_children' LIMIT :limit
 """)
 _HOLD = sa.text("""
 SELECT FROM task WHERE id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))
@@ -68,19 +71,28 @@ SELECT FROM task WHERE id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))
 ORDER BY id FOR UPDATE
 """)
 _IS_LIVE = sa.text("SELECT finished_at IS NULL FROM task WHERE id = :id")
-_PAGE = 1000
+PAGE = 1000
+# So many tasks one transaction locks, with those that their cancellation reaches: a worker that wants to claim one of
+# them waits no longer than that takes.
+MOST_HELD = 2000
 # So many descendants are named in the audit row.
 _NAMED = 1000
 
 
 def cancel(
-    conn: Connection, ids: Sequence[UUID], *, actor: str | None = None, follows: Mapping[UUID, UUID] | None = None
+    conn: Connection,
+    ids: Sequence[UUID],
+    *,
+    actor: str | None = None,
+    follows: Mapping[UUID, UUID] | None = None,
+    operation: UUID | None = None,
 ) -> Committed[list[Cancellation]]:
     """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the
-    answer. `follows`: of each of them, the task whose cancellation brought this one about.
+    answer. `follows`: of each of them, the task whose cancellation brought this one about. `operation`: the one that
+    does it, by which it is taken back; what follows is submitted anew by then.
     """
     told = encode([{str(i): str(follows[i]) for i in ids}])[1:-1] if follows else None
-    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": told}).all()
+    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": told, "operation": operation}).all()
     found = [
         Cancellation(
             Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), r.is_repeated
@@ -92,42 +104,56 @@ def cancel(
 
 
 def hold_families(conn: Connection, ids: Sequence[UUID]) -> None:
-    """Locks the tasks, those that their cancellation reaches, and the steps that need one of these, in one order. In
-    the transaction that cancels them, before that: the first cancellation locks their workflows, and no task should be
-    waited for behind a workflow. A child that is submitted meanwhile is not held; where that ends in a deadlock, the
-    transaction is tried again.
+    """Locks the tasks, those that their cancellation reaches in this transaction, and the steps that need one of these,
+    in one order. In the transaction that cancels them, before that: the first cancellation locks their workflows, and
+    no task should be waited for behind a workflow. A child that is submitted meanwhile is not held; where that ends in
+    a deadlock, the transaction is tried again.
     """
-    reached = list(ids)
-    for level in _levels(conn, ids):
-        reached += level
-    conn.execute(_HOLD, {"ids": reached})
+    reached = {task_id: task_id for task_id in ids}
+    level = reached
+    while below := _below(conn, level, reached):
+        reached |= below
+        level = below
+    hold(conn, list(reached))
+
+
+def hold(conn: Connection, ids: Sequence[UUID]) -> None:
+    """Locks the tasks, and the steps that need one of them."""
+    conn.execute(_HOLD, {"ids": list(ids)})
 
 
 def cancel_descendants(conn: Connection, ids: Sequence[UUID], *, actor: str | None = None) -> Committed[list[UUID]]:
-    """Cancels what the tasks submitted, and what that submitted, as far as `on_cancel` goes; answers which moved.
+    """Cancels what the tasks submitted, and what that submitted, as far as `on_cancel` goes; answers which moved. A
+    level with which the transaction would hold more than `MOST_HELD` tasks is left to the leader, and so is what is
+    below (follow.py).
 
     In the transaction that cancelled the tasks themselves, after that: the lock on their rows, which a submit of a
     child needs, lets every child be seen here or refused there.
     """
     parts: list[Committed[list[Cancellation]]] = []
-    for level in _levels(conn, ids):
-        children = list(level)
-        pages = (children[start : start + _PAGE] for start in range(0, len(children), _PAGE))
-        parts += [cancel(conn, page, actor=actor, follows=level) for page in pages]
-    return together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])
-
-
-def _levels(conn: Connection, ids: Sequence[UUID]) -> Iterator[dict[UUID, UUID]]:
-    """What the tasks submitted, what that submitted, and so on, each with the one of `ids` that it comes from. The next
-    level is read when it is asked for."""
-    roots = {task_id: task_id for task_id in ids}
-    level = roots.copy()
+    reached = {task_id: task_id for task_id in ids}
+    level, is_left = reached, False
     while level:
-        rows = conn.execute(_CHILDREN, {"ids": list(level)})
-        level = {row.id: roots[row.parent_id] for row in rows if row.id not in roots}
-        roots |= level
-        if level:
-            yield level
+        below = _below(conn, level, reached)
+        if below is None:
+            is_left = left_children.leave(conn, level)
+            break
+        children = list(below)
+        pages = (children[start : start + PAGE] for start in range(0, len(children), PAGE))
+        parts += [cancel(conn, page, actor=actor, follows=below) for page in pages]
+        reached |= below
+        level = below
+    done = together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])
+    done.wakes_scheduler |= is_left
+    return done
+
+
+def _below(conn: Connection, level: Mapping[UUID, UUID], reached: Mapping[UUID, UUID]) -> dict[UUID, UUID] | None:
+    """What the tasks of a level submitted, each with the task that it comes from; None: more than may be reached."""
+    rows = conn.execute(_CHILDREN, {"ids": list(level), "limit": MOST_HELD + 1}).all()
+    below = {row.id: level[row.parent_id] for row in rows if row.id not in reached}
+    is_too_much = len(rows) > MOST_HELD or (below and len(reached) + len(below) > MOST_HELD)
+    return None if is_too_much else below
 
 
 def cancel_task(conn: Connection, task_id: UUID, *, by: Actor) -> Committed[Cancellation | None]:

@@ -14,7 +14,7 @@ state, and the consequences that `consequences.py` assigns to the edges. Every s
 Where other tasks move in consequence, as steps of a workflow do, a step before `locked` locks them and the verb's tasks
 in one order.
 
-States are literals, so that the planner can match partial indexes.
+States are literals, so that the planner can match partial indexes; a batch's ids are looked up by the primary key.
 
 Every column that a table constraint ties to the state (claim, due_at, finished_at) is assigned from the locked row:
 PostgreSQL first tries an UPDATE on the row as the statement's snapshot has it, and a statement that waited for a lock
@@ -30,9 +30,9 @@ import sqlalchemy as sa
 
 from ..domain.tasks import FINAL, TRANSITIONS, Edge, State
 from .edge_sql import case, condition, guard, is_along, is_one_of, listed
-from .verbs import ANSWERED, BY_ID, Consequence, Verb, along, incoming, into, out_of
+from .verbs import ANSWERED, BY_ID, STATE_BY_ID, Consequence, Verb, along, each_by_id, incoming, into, out_of
 
-__all__ = ["ANSWERED", "MARK", "Consequence", "Verb", "along", "compose", "incoming", "into", "out_of"]
+__all__ = ["ANSWERED", "MARK", "Consequence", "Verb", "along", "compose", "each_by_id", "incoming", "into", "out_of"]
 
 
 # How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
@@ -167,7 +167,10 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
 
 
 def _condition_of(verb: Verb) -> str:
-    return verb.where if verb.is_guarded_late else f"{guard(verb.edges)} AND {verb.where}"
+    if verb.is_guarded_late:
+        return verb.where
+    column = STATE_BY_ID if verb.is_of_a_batch else "t.state"
+    return f"{guard(verb.edges, column)} AND {verb.where}"
 
 
 def _held(verb: Verb, holds: Sequence[str]) -> list[str]:

@@ -26,12 +26,13 @@ _KINDS: dict[Edge, str] = {
     **dict.fromkeys(along(Event.RETRY, Event.REPLAY), "'retried'"),
     **dict.fromkeys(along(Event.BLOCK, out_of=FINAL), "'retried'"),
     **dict.fromkeys(along(Event.DISCARD), "'discarded'"),
+    **dict.fromkeys(along(Event.RESTORE), "'restored'"),
 }
 
 # That something limits a task: it has a limit of its own, or its queue has one.
 HAS_LIMIT = """({task}.limits IS NOT NULL OR EXISTS (SELECT FROM queue q
     WHERE q.name = {task}.queue AND (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL)))"""
-# That a task which has moved has given its grant back.
+# That a task which has moved has left its place in its limit.
 GAVE_BACK = "coalesce(m.limited = 'freed', false)"
 _HELD = (State.QUEUED, State.RUNNING)
 _LEAVES = frozenset(edge for edge in out_of(*_HELD) if TRANSITIONS[edge] not in _HELD)
@@ -91,12 +92,14 @@ CONSEQUENCES = (
             "due": "CAST(NULL AS timestamptz)",
             "traceback": "CAST(NULL AS text)",
             "worker": "t.worker",
+            "queued_at": "t.queued_at",
         },
         statement="""
     INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error,
-        traceback, cause, peak_memory_bytes)
+        traceback, cause, peak_memory_bytes, queued_at)
     SELECT id, attempt, {attempt_outcome}, {worker}, queue, {began_at}, {ended_at},
-        CASE WHEN state = 'retrying' THEN {due} END, {attempt_error}, {traceback}, {cause}, {peak_memory_bytes}
+        CASE WHEN state = 'retrying' THEN {due} END, {attempt_error}, {traceback}, {cause}, {peak_memory_bytes},
+        CASE WHEN {queued_at} <= {began_at} THEN {queued_at} END
     FROM moved m WHERE {here} AND {began_at} IS NOT NULL""",
     ),
     Consequence(
@@ -149,7 +152,8 @@ CONSEQUENCES = (
     Consequence(
         name="frees_limit",
         edges=_LEAVES,
-        columns={"limited": "CASE WHEN {task}.limited = 'granted' THEN 'freed' END"},
+        # Also what waited: those behind it may have another limit.
+        columns={"limited": "CASE WHEN {task}.limited IN ('waiting', 'granted') THEN 'freed' END"},
         needs=_READ_OF_LIMITS,
         statement=_MARKS % "freed",
         answers={"wakes": GAVE_BACK},

@@ -71,6 +71,10 @@ class Dispatcher:
 
     def dispatch(self, committed: Committed[Any]) -> None:
         """Hands over what was committed; never waits. What doesn't fit is left to the relay."""
+        if committed.changes and self._publisher.is_unwatched:
+            committed = replace(committed, changes=[])
+            if committed.is_silent:
+                return
         try:
             self._waiting.put_nowait((time.monotonic(), committed))
         except queue.Full:
@@ -205,5 +209,10 @@ def _announce(publisher: Publisher, done: Committed[Any]) -> None:
         done.publications,
         done.changes,
         wake_scheduler=done.wakes_scheduler,
-        hints={"cancel": done.cancels, "resume": done.resumed, "workers": done.workers},
+        hints={
+            "cancel": done.cancels,
+            "resume": done.resumed,
+            "recall": done.recalled,
+            "workers": done.workers,
+        },
     )

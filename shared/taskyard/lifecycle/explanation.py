@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from ..domain.tasks import State
+from ..store.beats import HAS_BEGUN
 from ..store.reads import AND_PROGRESS, PROGRESS, seen
 from .claim import CONDITIONS, RUNS_SOMEWHERE
 from .limit_holders import HeldLimit, limits_waited_for
@@ -42,9 +43,10 @@ SELECT t.id, t.name, t.queue, t.state, t.version, t.attempt, t.max_attempts, t.f
     array_remove(ARRAY[{_HINDRANCES}], NULL) AS hindrances,
     q.paused_at, fleet.serving, fleet.draining, fleet.newest, line.ahead, held.back, held.back_before,
     rate.finished, rate.seconds AS rated_seconds,
-    steps.waits_for, beat.silent_seconds, beat.is_alive,
+    steps.waits_for, beat.silent_seconds, beat.is_alive, beat.has_begun,
     CASE WHEN CAST(:seen AS text[]) IS NULL OR behind.since IS NULL THEN behind.since ELSE t.queued_at END
         AS behind_since,
+    behind.is_late OR EXISTS (SELECT FROM leader WHERE broker_lost_at IS NOT NULL) AS is_behind,
     EXISTS (SELECT FROM leader WHERE expires_at > now()) AS leads,
     (SELECT e.data ->> 'reason' FROM task_event e
         WHERE t.put_offs > 0 AND t.state = 'scheduled' AND e.task_id = t.id AND e.kind = 'put_off'
@@ -68,8 +70,10 @@ CROSS JOIN LATERAL (SELECT count(*) AS back, count(*) FILTER (WHERE o.id < t.id)
     LIMIT :most_ahead + 1
 ) o) held
 CROSS JOIN LATERAL (
-    SELECT CAST(sum(finished) AS int8) AS finished, CAST(extract(epoch FROM now() - min(minute)) AS float8) AS seconds
-    FROM queue_minute WHERE queue = t.queue AND finished > 0 AND minute > now() - CAST(:window AS interval)
+    SELECT CAST(sum(succeeded + failed + cancelled) AS int8) AS finished,
+        CAST(extract(epoch FROM now() - min(at)) AS float8) AS seconds
+    FROM task_count WHERE span = 'hour' AND at > now() - CAST(:window AS interval) AND queue = t.queue
+        AND succeeded + failed + cancelled > 0
 ) rate
 CROSS JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object('task_id', n.id, 'step', n.name, 'state', n.state)) AS waits_for
     FROM (
@@ -83,12 +87,14 @@ CROSS JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object('task_id', n.id, 'step',
 ) steps
 LEFT JOIN LATERAL (
     SELECT CAST(extract(epoch FROM now() - w.beat_at) AS float8) AS silent_seconds,
-        w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) AS is_alive
+        w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) AS is_alive,
+        {HAS_BEGUN} AS has_begun
     FROM worker w WHERE t.state = 'running' AND w.id = t.worker_id
 ) beat ON true
 LEFT JOIN LATERAL (
-    SELECT o.created_at AS since FROM outbox o WHERE t.state = 'queued' ORDER BY o.id LIMIT 1
-) behind ON behind.since < now() - CAST(:behind AS interval) AND behind.since <= t.queued_at
+    SELECT o.created_at AS since, o.created_at < now() - CAST(:behind AS interval) AS is_late
+    FROM outbox o WHERE t.state = 'queued' ORDER BY o.id LIMIT 1
+) behind ON behind.since <= t.queued_at
 WHERE t.id = :id AND (CAST(:seen AS text[]) IS NULL OR t.queue = ANY(CAST(:seen AS text[])))
 """)  # noqa: S608 constants only
 
@@ -102,11 +108,26 @@ FROM task_attempt WHERE task_id = :id ORDER BY id DESC LIMIT :shown
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`task`: its row, and what holds of it. Its `hindrances` are names of `claim.CONDITIONS`: what keeps any worker
-    from claiming it. `attempts`: those that have ended, oldest first, the last `SHOWN_ATTEMPTS` of them."""
+    from claiming it. `attempts`: those that have ended, oldest first, the last `SHOWN_ATTEMPTS` of them. `redis_takes`:
+    whether Redis takes messages, as far as the asking process knows."""
 
     task: RowMapping
     attempts: Sequence[RowMapping]
     limits: Sequence[HeldLimit]
+    redis_takes: bool = True
+
+    @property
+    def is_perhaps_published(self) -> bool:
+        """Whether something that was committed no later waits to be published, and it is too early to call that late:
+        then `redis_takes` decides."""
+        return self.task["behind_since"] is not None and not self.task["is_behind"]
+
+    @property
+    def behind_since(self) -> datetime | None:
+        """Since when publishing has been behind, where it may not have reached this task."""
+        is_behind = self.task["is_behind"] or not self.redis_takes
+        since: datetime | None = self.task["behind_since"]
+        return since if is_behind else None
 
     @property
     def place(self) -> int | None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable
 
 from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
 from .batch import encode
 from .committed import Committed
-from .composer import Verb, along, incoming
+from .composer import Verb, along, each_by_id, incoming
 from .consequences import compose_for
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
+@dataclass(slots=True)
 class Finished:
     """One attempt's end. `run_seconds` is None for a task that never began: no attempt is recorded then.
 
@@ -49,8 +50,7 @@ _FINISH = Verb(
         "id uuid, claim uuid, event text, result jsonb, partial bool, error jsonb, traceback text, cause text,"
         " forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8"
     ),
-    source="task t JOIN incoming i ON i.id = t.id",
-    where="t.claim = i.claim",
+    source=each_by_id("id", "t.claim = i.claim"),
     locks={
         "result": "i.result",
         "partial": "coalesce(i.partial, false)",
@@ -76,6 +76,11 @@ _STATEMENTS = {
     flags: compose_for(_FINISH, calls_back=flags[0], is_step=flags[1], is_limited=flags[2])
     for flags in product((False, True), repeat=3)
 }
+# Nearly all ends: what a failure, a cancellation or a release leads to is neither planned nor set up.
+_SUCCEED = replace(
+    _FINISH, edges=along(Event.SUCCEED), event="", sets={**_FINISH.sets, "failures": "t.failures", "error": "NULL"}
+)
+_SUCCESSES = compose_for(_SUCCEED, calls_back=False, is_step=False, is_limited=False)
 
 
 def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]]:
@@ -85,10 +90,16 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
     if not ends:
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    statement = _STATEMENTS[
-        any(e.calls_back for e in ends), any(e.is_step for e in ends), any(e.is_limited for e in ends)
-    ]
-    return Committed.of_moves(conn.execute(statement, {"batch": encode([_row(e) for e in first.values()])}).all())
+    return Committed.of_moves(
+        conn.execute(_statement(ends), {"batch": encode([_row(e) for e in first.values()])}).all()
+    )
+
+
+def _statement(ends: Sequence[Finished]) -> Executable:
+    kinds = any(e.calls_back for e in ends), any(e.is_step for e in ends), any(e.is_limited for e in ends)
+    if not any(kinds) and all(type(e.outcome) is Succeeded for e in ends):
+        return _SUCCESSES
+    return _STATEMENTS[kinds]
 
 
 def public_fault(fault: Fault) -> dict[str, Any]:
@@ -100,7 +111,8 @@ def public_fault(fault: Fault) -> dict[str, Any]:
         "kind": fault.kind,
         "retryable": fault.retryable,
     }
-    return shown if fault.values is None else {**shown, "values": fault.values}
+    more = {"values": fault.values, "place": fault.place}
+    return shown | {name: value for name, value in more.items() if value is not None}
 
 
 def _row(end: Finished) -> dict[str, Any]:

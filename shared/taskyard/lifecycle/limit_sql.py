@@ -13,20 +13,35 @@ _TASK = "id, queue, limits"
 # A task that an earlier release has ended may still say that it is granted.
 HOLDS = "limited = 'granted' AND finished_at IS NULL AND state IN ('queued', 'running')"
 
-# What there is to do, in one look: the first mark's time, and the queues in which something waits for the queue. What
-# waits for a key is marked.
+# Grants are given by one transaction at a time, also while one leader takes over from another.
+ALONE = sa.text("SELECT pg_advisory_xact_lock(hashtext('taskyard'), hashtext('limits'))")
+# What there is to do, in one look: the first mark's time; the queues in which something waits for the queue; and those
+# that may have to take back what no worker has claimed. What waits for a key is marked.
 LOOK = sa.text(f"""
 SELECT CAST(extract(epoch FROM (SELECT min(due_at) FROM limit_mark) - now()) AS float8) AS due_in, ARRAY(
-    SELECT name FROM queue q WHERE {_HAS_LIMIT}
-        AND EXISTS (SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting')
-    UNION ALL SELECT name FROM queue q WHERE NOT {_HAS_LIMIT}
-        AND EXISTS (SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting' AND {_KEY} = '')) AS queues
+    SELECT name FROM queue q CROSS JOIN LATERAL (
+        SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting' LIMIT 1) w WHERE {_HAS_LIMIT}
+    UNION SELECT name FROM queue q CROSS JOIN LATERAL (
+        SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting' AND {_KEY} = '' LIMIT 1) w
+        WHERE NOT {_HAS_LIMIT}
+    UNION SELECT name FROM queue q CROSS JOIN LATERAL (
+        SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'granted' AND t.state = 'queued' LIMIT 1) w
+        WHERE q.paused_at IS NOT NULL OR q.concurrent IS NOT NULL
+    ) AS queues, EXISTS (SELECT FROM task WHERE limited = 'waiting') AS waits
 """)
 NEXT = sa.text("SELECT CAST(extract(epoch FROM min(due_at) - now()) AS float8) FROM limit_mark")
+# All marks of so many limits.
 TAKE_MARKS = sa.text("""
-DELETE FROM limit_mark WHERE id = ANY(ARRAY(
-    SELECT id FROM limit_mark WHERE due_at <= now() ORDER BY due_at, id LIMIT :limit)) RETURNING key
+WITH taken AS (
+    DELETE FROM limit_mark WHERE due_at <= now() AND key = ANY(ARRAY(
+        SELECT DISTINCT key FROM (
+            SELECT key FROM limit_mark WHERE due_at <= now() ORDER BY due_at, id LIMIT 10 * :limit) m LIMIT :limit))
+    RETURNING key
+)
+SELECT DISTINCT key FROM taken
 """)
+# Whatever other marks there are: the leader may be about to take them, and not see yet why this one is made.
+MARK_NEWLY = sa.text("INSERT INTO limit_mark (key) VALUES (:key)")
 # A mark that comes as soon is enough.
 MARK = sa.text("""
 INSERT INTO limit_mark (key, due_at) SELECT k.key, now() + k.seconds * interval '1 second'
@@ -34,19 +49,14 @@ FROM unnest(CAST(:keys AS text[]), CAST(:seconds AS float8[])) k(key, seconds)
 WHERE NOT EXISTS (
     SELECT FROM limit_mark m WHERE m.key = k.key AND m.due_at <= now() + k.seconds * interval '1 second')
 """)
-MARK_QUEUE = sa.text(f"""
-INSERT INTO limit_mark (key)
-SELECT 'queue:' || CAST(:queue AS text)
-UNION SELECT DISTINCT 'task:' || (limits ->> 'key') FROM task
-    WHERE queue = :queue AND limited = 'waiting' AND {_KEY} <> ''
-""")
-# Spread, so that they do not hold up the marks of what happens meanwhile.
-MARK_ALL = sa.text(f"""
-INSERT INTO limit_mark (key, due_at)
-SELECT key, now() + (row_number() OVER () / 1000) * interval '50 milliseconds' FROM (
-    SELECT DISTINCT CASE {_KEY} WHEN '' THEN 'queue:' || queue ELSE 'task:' || {_KEY} END AS key FROM task
-    WHERE limited = 'waiting'
-) w
+MARK_QUEUES = sa.text("""
+WITH RECURSIVE place(name) AS (
+    (SELECT queue FROM task WHERE limited IN ('waiting', 'granted') ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT queue FROM task WHERE limited IN ('waiting', 'granted') AND queue > p.name ORDER BY queue LIMIT 1)
+    FROM place p WHERE p.name IS NOT NULL
+)
+INSERT INTO limit_mark (key) SELECT 'queue:' || name FROM place WHERE name IS NOT NULL
 """)
 PACE = sa.text("""
 INSERT INTO limit_pace (name, last_at) SELECT k.name, now() + k.seconds * interval '1 second'
@@ -81,36 +91,51 @@ WHERE t.queue = :queue AND {IS_APART} AND t.finished_at IS NULL AND t.state = 'q
 """)
 
 _HELD_OF_KEY = f"(SELECT count(*) FROM (SELECT FROM task WHERE {_KEY} = {{key}} AND {HOLDS} LIMIT {{most}}) held)"
-# Of each key as many as the oldest one's limit has room for, not from queues without room.
+# Of each key, in each of its queues but those that are looked at otherwise, as many as the oldest one's limit has room
+# for, and one that shows whether there is more to do.
 OF_KEYS = sa.text(f"""
 SELECT t.* FROM unnest(CAST(:keys AS text[])) k(key) CROSS JOIN LATERAL (
-    SELECT CAST(limits ->> 'concurrent' AS int8) AS most FROM task
-    WHERE {_KEY} = k.key AND limited = 'waiting' AND queue <> ALL(:closed) ORDER BY id LIMIT 1
+    WITH RECURSIVE place(name) AS (
+        (SELECT queue FROM task WHERE {_KEY} = k.key AND limited = 'waiting' ORDER BY queue LIMIT 1)
+        UNION ALL
+        SELECT (SELECT queue FROM task WHERE {_KEY} = k.key AND limited = 'waiting' AND queue > p.name
+            ORDER BY queue LIMIT 1)
+        FROM place p WHERE p.name IS NOT NULL
+    )
+    SELECT name FROM place WHERE name IS NOT NULL AND name <> ALL(:without)
+) q CROSS JOIN LATERAL (
+    SELECT CAST(limits ->> 'concurrent' AS int8) AS most, CAST(limits ->> 'per_second' AS float8) AS rate FROM task
+    WHERE queue = q.name AND limited = 'waiting' AND {_KEY} = k.key ORDER BY id LIMIT 1
 ) f CROSS JOIN LATERAL (
-    SELECT {_TASK} FROM task WHERE {_KEY} = k.key AND limited = 'waiting' AND queue <> ALL(:closed) ORDER BY id
-    LIMIT CASE WHEN f.most IS NULL THEN :page
-        ELSE least(:page, f.most - {_HELD_OF_KEY.format(key="k.key", most="f.most")}) END
-) t
+    SELECT {_TASK} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} = k.key ORDER BY id
+    LIMIT least(:page, f.most - {_HELD_OF_KEY.format(key="k.key", most="f.most")} + 1,
+        CAST(ceil(f.rate * :burst_seconds) AS int8) + 2)
+) t ORDER BY t.id
 """)
-# A walk from key to key, beginning with the one whose turn it is; `is_ready`: its oldest task's limit has room.
-HEADS = sa.text(f"""
-SELECT q.name AS queue, h.key, h.key = '' OR (
-    (f.most IS NULL OR {_HELD_OF_KEY.format(key="h.key", most="f.most")} < f.most)
-    AND (f.rate IS NULL OR NOT EXISTS (SELECT FROM limit_pace p WHERE p.name = 'task:' || h.key
-        AND p.last_at + interval '1 second' / f.rate > now()))) AS is_ready
-FROM unnest(CAST(:queues AS text[]), CAST(:firsts AS text[])) q(name, first) CROSS JOIN LATERAL (
+# The next keys that wait in these queues.
+KEYS_OF_QUEUES = sa.text(f"""
+SELECT q.name, h.key FROM unnest(CAST(:queues AS text[]), CAST(:afters AS text[])) q(name, after) CROSS JOIN LATERAL (
     WITH RECURSIVE head(key) AS (
-        (SELECT {_KEY} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} >= q.first
+        (SELECT {_KEY} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} > q.after
             ORDER BY {_KEY} LIMIT 1)
         UNION ALL
         SELECT (SELECT {_KEY} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} > h.key
             ORDER BY {_KEY} LIMIT 1)
         FROM head h WHERE h.key IS NOT NULL
     )
-    SELECT key FROM head WHERE key IS NOT NULL LIMIT :heads
-) h CROSS JOIN LATERAL (
+    SELECT key FROM head WHERE key IS NOT NULL LIMIT :keys
+) h
+""")
+# Of the oldest task of each: has its key room, and when is the next one's time by the rate.
+HEADS = sa.text(f"""
+SELECT h.queue, h.key,
+    f.most IS NULL OR {_HELD_OF_KEY.format(key="h.key", most="f.most")} < f.most AS has_room,
+    CASE WHEN f.rate IS NULL THEN NULL ELSE (
+        SELECT CAST(extract(epoch FROM p.last_at + interval '1 second' / f.rate - now()) AS float8) FROM limit_pace p
+        WHERE p.name = 'task:' || h.key) END AS free_in
+FROM unnest(CAST(:queues AS text[]), CAST(:keys AS text[])) h(queue, key) CROSS JOIN LATERAL (
     SELECT CAST(limits ->> 'concurrent' AS int8) AS most, CAST(limits ->> 'per_second' AS float8) AS rate FROM task
-    WHERE queue = q.name AND limited = 'waiting' AND {_KEY} = h.key ORDER BY id LIMIT 1
+    WHERE queue = h.queue AND limited = 'waiting' AND {_KEY} = h.key ORDER BY id LIMIT 1
 ) f
 """)
 OF_HEADS = sa.text(f"""

@@ -4,45 +4,51 @@
 
     waiting   queued, but not published: it waits for a grant
     granted   queued and published, or running: it counts against its key and its queue
-    freed     it has given its grant back
+    freed     it has left its place
     NULL      nothing limits it
 
 The consequences of a move (`consequences.py`) keep that column, and note in `limit_mark` which keys have to be looked
-at again: one that something waits for, or that something was given back to. The leader takes the marks and grants
-what there is room for. What is held is counted from the tasks themselves, so that no counter can be wrong.
+at again: one that something waits for, or in which something made room. The leader takes the marks and grants what
+there is room for. What is held is counted from the tasks themselves, so that no counter can be wrong.
+
+Two ways lead to a task that may go. A marked key is looked at in each of its queues that is open and has no limit. In a
+queue that has one its key joins a row, and the keys of the row have their turns (`limit_turns.py`); so it is, too, in a
+queue that was resumed.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ..domain.limits import Granted, QueueStanding, Standing, Waiting, grant, of_key, of_queue
+from ..domain.limits import BURST_SECONDS, Granted, QueueStanding, Standing, Waiting, grant, of_key, of_queue
 from ..domain.tasks import Event
 from . import limit_sql as sql
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
+from .limit_turns import TASKS, Turns
 
-# What one turn takes: marks, tasks of one key or queue, and keys of one queue that it looks at.
-MARKS, PAGE, KEYS = 1000, 200, 1000
-# Until further keys of a queue are looked at where those before have no room.
-_NEXT_KEYS_SECONDS = 0.25
-_QUEUES_SECONDS = 1.0
+# What one turn takes: limits that are marked, and tasks of one queue.
+MARKS, PAGE = 500, 200
+# While something waits. What runs since before its queue had a limit wakes nobody when it ends; nor does what is
+# released into a queue that was paused meanwhile.
+_LONGEST_SECONDS = 1.0
 
 _GRANT = compose(
     Verb(
         name="grant",
         edges=along(Event.GRANT),
         given="""
-chosen AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:queues AS text[])) c(id, queue))""",
-        # Not where a person has given it another queue since it was looked at.
-        source="task t JOIN chosen c ON c.id = t.id AND c.queue = t.queue",
+chosen AS (
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:queues AS text[]), CAST(:keys AS text[])) c(id, queue, key)
+)""",
+        # Not where it was given another queue, or another key by an erasure, since it was looked at.
+        source="task t JOIN chosen c ON c.id = t.id AND c.queue = t.queue AND c.key = coalesce(t.limits ->> 'key', '')",
         where="t.limited = 'waiting'",
         sets={"limited": "'granted'"},
     )
@@ -73,90 +79,93 @@ def hold_back(conn: Connection, ids: Sequence[UUID]) -> Committed[int]:
 
 def changed(conn: Connection, queue: str) -> Committed[None]:
     """What waits in the queue is looked at anew: its limit was set or removed, it was paused or resumed."""
-    conn.execute(sql.MARK_QUEUE, {"queue": queue})
+    conn.execute(sql.MARK_NEWLY, {"key": of_queue(queue)})
     held = hold_back(conn, conn.scalars(sql.APART, {"queue": queue}).all())
     return together([held, Committed(None, wakes_scheduler=True)], None)
 
 
 class Granting:
-    """The leader's part. It remembers which key of each queue had the last turn, and nothing else."""
+    """The leader's part."""
 
     def __init__(self) -> None:
-        self._lasts: dict[str, str] = {}
+        self._turns = Turns()
+        self._is_kept = True
 
     def begin(self, conn: Connection) -> None:
-        """At the beginning of a term everything that waits is looked at, behind what is marked meanwhile."""
-        self._lasts.clear()
-        conn.execute(sql.MARK_ALL)
+        """At the beginning of a term every queue in which something waits is walked."""
+        self._turns.begin()
+        conn.execute(sql.MARK_QUEUES)
+
+    def kept(self) -> None:
+        """The transaction of the last turn was committed."""
+        self._is_kept = True
 
     def turn(self, conn: Connection) -> Committed[Turn]:
-        """Grants what the marked limits have room for. In a transaction of the leader's."""
+        """Grants what has room. In a transaction of the leader's; once that is committed, call `kept`."""
+        if not self._is_kept:
+            self._turns.doubt()
+        self._is_kept = False
         look = conn.execute(sql.LOOK).one()
-        if not look.queues and (look.due_in is None or look.due_in > 0):
-            return Committed(Turn(0, _seconds(look.due_in)))
+        unfinished = self._turns.unfinished
+        if not (look.queues or unfinished) and (look.due_in is None or look.due_in > 0):
+            return Committed(Turn(0, min(_seconds(look.due_in), _LONGEST_SECONDS if look.waits else math.inf)))
+        conn.execute(sql.ALONE)
         marks = conn.scalars(sql.TAKE_MARKS, {"limit": MARKS}).all()
-        names = dict.fromkeys([*marks, *map(of_queue, look.queues)])
-        marked = [name.removeprefix("queue:") for name in names if name.startswith("queue:")]
-        queues = _queues(conn, marked)
+        keys = [mark.removeprefix("task:") for mark in marks if mark.startswith("task:")]
+        marked = [mark.removeprefix("queue:") for mark in marks if mark.startswith("queue:")]
+        names = list(dict.fromkeys([*look.queues, *unfinished, *marked]))
+        queues = _queues(conn, names)
         taken_back = _take_back(conn, queues)
-        of_queues, again = self._of_queues(conn, {name: queues[name] for name in marked})
-        of_keys = _of_keys(conn, [name.removeprefix("task:") for name in names if name.startswith("task:")], queues)
-        waiting = list({task.id: task for task in (*of_queues, *of_keys)}.values())
-        for task in waiting:
-            queues.setdefault(task.queue, QueueStanding())
+        in_rows = [name for name, queue in queues.items() if queue.is_limited or queue.paused]
+        self._turns.walk(marked)
+        self._turns.join([name for name in in_rows if queues[name].is_limited], keys)
+        waiting, again = self._waiting(conn, names, keys, in_rows, queues)
         given = grant(waiting, _keys(conn, waiting), queues)
         rows = conn.execute(_GRANT, _chosen(given)).all() if given.tasks else []
-        # What its queue filled up before has perhaps others of its key behind it, in other queues.
-        again |= {
-            of_key(task.key): 0.0 for task in of_keys if task not in given.tasks and not queues[task.queue].room(1)
-        }
-        _note(conn, given, again | self._more(queues, given))
-        is_cut = len(marks) == MARKS or taken_back.answer > 0
-        due_in = 0.0 if is_cut else _seconds(conn.scalar(sql.NEXT))
-        # What runs since before its queue had a limit wakes nobody when it ends.
-        turn = Turn(len(rows), min(due_in, _QUEUES_SECONDS) if look.queues else due_in)
-        return together([taken_back, Committed.of_rows(rows, None)], turn)
+        _note(conn, given, again | self._more(waiting, given, in_rows))
+        due_in = 0.0 if len(marks) == MARKS or taken_back.answer else _seconds(conn.scalar(sql.NEXT))
+        due_in = min(due_in, self._due_in(look.queues, given, queues))
+        return together([taken_back, Committed.of_rows(rows, None)], Turn(len(rows), due_in))
 
-    def _of_queues(
-        self, conn: Connection, queues: Mapping[str, QueueStanding]
+    def _waiting(
+        self,
+        conn: Connection,
+        names: Sequence[str],
+        keys: Sequence[str],
+        in_rows: Sequence[str],
+        queues: dict[str, QueueStanding],
     ) -> tuple[list[Waiting], dict[str, float]]:
-        """Of the queues that have room, tasks of keys that have room, in the order of the keys' turns; and the queues
-        of which only a part was looked at."""
-        asked = {name: room for name, queue in queues.items() if (room := queue.room(PAGE)) > 0}
-        ready: dict[str, dict[str, None]] = {}
-        again: dict[str, float] = {}
-        # Behind the key that had the last turn, and then from the beginning.
-        for firsts in (self._lasts, {}):
-            names = [name for name in asked if firsts is self._lasts or name in self._lasts]
-            values = {"queues": names, "firsts": [firsts.get(name, "") for name in names], "heads": KEYS}
-            rows = conn.execute(sql.HEADS, values).all() if names else []
-            for row in rows:
-                if row.is_ready and not (row.key == firsts.get(row.queue) and firsts):
-                    ready.setdefault(row.queue, {})[row.key] = None
-            last_seen = {row.queue: row.key for row in rows}
-            for queue, heads in Counter(row.queue for row in rows).items():
-                if heads >= KEYS and queue not in ready:
-                    self._lasts[queue] = last_seen[queue]
-                    again[of_queue(queue)] = _NEXT_KEYS_SECONDS
-        pairs = [(queue, key) for queue, keys in ready.items() for key in keys]
-        values = {
-            "queues": [queue for queue, _ in pairs],
-            "keys": [key for _, key in pairs],
-            "pages": [math.ceil(asked[queue] / len(ready[queue])) for queue, _ in pairs],
-        }
-        return ([_waiting(row) for row in conn.execute(sql.OF_HEADS, values)] if pairs else []), again
+        """What may go: of the queues in the order of their keys' turns, then of the marked keys; and the keys that
+        their rates hold back. Standings are added for queues that have no limit."""
+        look = self._turns.look(conn, {name: room for name in names if (room := queues[name].room(PAGE)) > 0})
+        rows = look.tasks
+        if keys:
+            page = max(2, TASKS // len(keys))
+            values = {"keys": keys, "without": in_rows, "page": page, "burst_seconds": BURST_SECONDS}
+            rows += conn.execute(sql.OF_KEYS, values)
+        waiting = list({row.id: _waiting(row) for row in rows}.values())
+        for task in waiting:
+            queues.setdefault(task.queue, QueueStanding())
+        return waiting, {of_key(key): seconds for key, seconds in look.free_in.items()}
 
-    def _more(self, queues: Mapping[str, QueueStanding], given: Granted) -> dict[str, float]:
-        """The limits that have to be looked at again because this turn saw a part of what waits, and in how many
-        seconds."""
-        granted = Counter(of_key(t.key) for t in given.tasks if t.key) + Counter(of_queue(t.queue) for t in given.tasks)
-        again = {name: 0.0 for name, tasks in granted.items() if tasks >= PAGE} | given.again
-        for queue, key in given.last_keys.items():
-            if queues[queue].is_limited:
-                self._lasts[queue] = key
-                if queues[queue].room(1):  # of each key it saw a part
-                    again.setdefault(of_queue(queue), 0.0)
+    def _more(self, waiting: Sequence[Waiting], given: Granted, in_rows: Sequence[str]) -> dict[str, float]:
+        """The keys that have to be looked at again: their time comes, or this turn saw a part of what waits."""
+        again = dict(given.again)
+        granted = {task.id for task in given.tasks}
+        for task in {(task.queue, task.key): task for task in waiting}.values():
+            if task.key and task.id in granted and task.queue not in in_rows:
+                again[of_key(task.key)] = 0.0
+        for task in given.tasks:
+            self._turns.served(task.queue, task.key)
         return again
+
+    def _due_in(self, looked_at: Sequence[str], given: Granted, queues: Mapping[str, QueueStanding]) -> float:
+        """At once where a queue with room has more that was not looked at, or at the time of a queue's rate."""
+        more = {*self._turns.unfinished, *(task.queue for task in given.tasks if not task.key)}
+        if any(queues[name].room(1) for name in more if name in queues):
+            return 0.0
+        times = (queues[name].free_in(queues[name].per_second) for name in looked_at if not queues[name].paused)
+        return min([_LONGEST_SECONDS, *(time for time in times if time > 0)])
 
 
 def _queues(conn: Connection, names: Collection[str]) -> dict[str, QueueStanding]:
@@ -178,14 +187,6 @@ def _take_back(conn: Connection, queues: Mapping[str, QueueStanding]) -> Committ
     return hold_back(conn, ids) if ids else Committed(0)
 
 
-def _of_keys(conn: Connection, keys: Sequence[str], queues: Mapping[str, QueueStanding]) -> list[Waiting]:
-    if not keys:
-        return []
-    closed = [name for name, queue in queues.items() if not queue.room(1)]
-    rows = conn.execute(sql.OF_KEYS, {"keys": list(keys), "closed": closed, "page": PAGE})
-    return [_waiting(row) for row in rows]
-
-
 def _waiting(row: Any) -> Waiting:
     limits = row.limits or {}
     return Waiting(row.id, row.queue, limits.get("key", ""), limits.get("concurrent"), limits.get("per_second"))
@@ -204,7 +205,11 @@ def _keys(conn: Connection, waiting: Sequence[Waiting]) -> dict[str, Standing]:
 
 
 def _chosen(given: Granted) -> dict[str, list[Any]]:
-    return {"ids": [task.id for task in given.tasks], "queues": [task.queue for task in given.tasks]}
+    return {
+        "ids": [task.id for task in given.tasks],
+        "queues": [task.queue for task in given.tasks],
+        "keys": [task.key for task in given.tasks],
+    }
 
 
 def _note(conn: Connection, given: Granted, again: Mapping[str, float]) -> None:

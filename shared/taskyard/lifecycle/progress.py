@@ -14,6 +14,7 @@ from ..domain.callbacks import PROGRESS
 from .batch import encode, storable, storable_text
 from .committed import Committed
 from .composer import ANSWERED
+from .verbs import STATE_BY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,15 @@ class Note:
 # Of the tasks whose claim holds, what live events tell of them.
 _ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id", "NULL AS wakes"))
 _LIVE = ", ".join(f"t.{column}" for column in ANSWERED)
+# OFFSET 0: see `verbs.each_by_id`.
+_HELD = f"(SELECT * FROM task t WHERE t.id = x.task_id AND t.claim = x.claim AND {STATE_BY_ID} = 'running' OFFSET 0)"  # noqa: S608 constants only
 
 _PROGRESS = sa.text(f"""
 WITH live AS (
     SELECT {_LIVE}, t.callback, x.current, x.total, x.message
     FROM json_to_recordset(CAST(:batch AS json))
         AS x(task_id uuid, claim uuid, current float8, total float8, message text)
-    JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
+    CROSS JOIN LATERAL {_HELD} t
 ), kept AS (
     INSERT INTO task_progress (task_id, attempt, current, total, message)
     SELECT id, attempt, coalesce(current, 0), total, message FROM live ORDER BY id
@@ -66,7 +69,7 @@ WITH live AS (
     FROM ROWS FROM (json_to_recordset(CAST(:batch AS json)) AS (
         task_id uuid, claim uuid, kind text, data jsonb, ago_seconds float8)) WITH ORDINALITY
         AS x(task_id, claim, kind, data, ago_seconds, n)
-    JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
+    CROSS JOIN LATERAL {_HELD} t
 ), kept AS (
     INSERT INTO task_event (task_id, attempt, at, kind, data)
     SELECT id, attempt, now() - ago_seconds * interval '1 second', kind, data FROM live ORDER BY n

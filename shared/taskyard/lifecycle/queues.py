@@ -29,7 +29,7 @@ def pause(conn: Connection, name: str, *, by: Actor) -> Committed[None]:
     """Its waiting tasks are not claimed any more. A second pause changes nothing."""
     if conn.execute(_PAUSE, {"name": name}).rowcount:
         audit.record(conn, by, Action.QUEUE_PAUSE, name)
-        return limits.changed(conn, name)  # grants that no worker has claimed are taken back
+        return _stopped(conn, name)
     return Committed(None)
 
 
@@ -49,4 +49,14 @@ def limit(conn: Connection, name: str, given: Mapping[str, float | None], *, by:
         return Committed(None)
     conn.execute(_LIMIT, {"name": name, **found, **given})
     audit.record(conn, by, Action.QUEUE_LIMIT, name, before=dict(found), after={**found, **given})
-    return limits.changed(conn, name)
+    return _stopped(conn, name)
+
+
+def recall(name: str) -> Committed[None]:
+    """Workers are told to give back what they have claimed in it and not begun."""
+    return Committed(None, recalled=[name])
+
+
+def _stopped(conn: Connection, name: str) -> Committed[None]:
+    """Grants that no worker has claimed are taken back, and claims that have not begun."""
+    return together([recall(name), limits.changed(conn, name)], None)

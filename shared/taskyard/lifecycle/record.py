@@ -17,12 +17,13 @@ from .assertion import Assertion, assert_claims
 from .committed import Committed, together
 from .finish import Finished, finish
 
+# OFFSET 0: see `verbs.each_by_id`.
 _ENDED = sa.text("""
 SELECT t.id, t.name, t.queue, a.outcome AS state, a.attempt, t.publication, t.workflow_id, NULL AS event,
     NULL AS outbox_id, NULL AS wakes
 FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int4[])) AS x(id, attempt)
-JOIN task_attempt a ON a.task_id = x.id AND a.attempt = x.attempt
-JOIN task t ON t.id = a.task_id
+CROSS JOIN LATERAL (SELECT * FROM task_attempt a WHERE a.task_id = x.id AND a.attempt = x.attempt OFFSET 0) a
+CROSS JOIN LATERAL (SELECT * FROM task t WHERE t.id = x.id OFFSET 0) t
 WHERE a.outcome IN ('succeeded','failed','retrying','cancelled')
 """)
 

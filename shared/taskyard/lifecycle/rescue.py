@@ -30,8 +30,8 @@ from .failures import failure_sql
 
 # So many times a task may be suspected without proof; then it pays like a guilty one.
 MAX_SUSPICIONS = 10
-# A claim that has not begun after a second is given back: what was claimed this long before a beat that does not list
-# it had not begun, and will not.
+# A claim that has not begun within a quarter of a second is given back: what was claimed this long before a beat that
+# does not list it had not begun, and will not.
 UNLISTED_FOR = timedelta(seconds=2)
 
 

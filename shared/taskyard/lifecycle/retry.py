@@ -26,6 +26,7 @@ _RETRY = compose(
         locks={"note": "jsonb_build_object('by', CAST(:actor AS text))"},
         sets={
             "run_at": "now()",
+            "operation_id": "NULL",
             # A step that has never been unblocked has no end yet.
             "expires_at": """CASE WHEN t.expires_at <= now() THEN now() + CAST(:life AS interval)
                 WHEN t.expires_at IS NULL AND t.workflow_id IS NOT NULL THEN now() + (

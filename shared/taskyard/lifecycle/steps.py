@@ -33,9 +33,13 @@ STOPS = "(w.cancel_requested_at IS NOT NULL OR w.on_failure = 'cancel_rest' AND 
 _ENDS = "l.succeeded + l.failed + l.cancelled + l.excused >= l.steps"
 _STATE = f"""CASE WHEN NOT ({_ENDS}) THEN 'running' WHEN l.cancel_requested_at IS NOT NULL THEN 'cancelled'
         WHEN l.failed > 0 THEN 'failed' WHEN l.cancelled > 0 THEN 'cancelled' ELSE 'succeeded' END"""
-_FROM_MOVED = "FROM moved m JOIN workflow_step s ON s.task_id = m.id WHERE {here} AND m.workflow_id IS NOT NULL"
+# OFFSET 0: see `verbs.each_by_id`. The same is why tables that are written below are asked for a list of ids as well.
+_FROM_MOVED = """
+    FROM moved m CROSS JOIN LATERAL (SELECT * FROM workflow_step s WHERE s.task_id = m.id OFFSET 0) s
+    WHERE {here} AND m.workflow_id IS NOT NULL"""
 _NEEDED_BY = """
-    SELECT unnest(s.leads_to) FROM wanted c JOIN workflow_step s ON s.task_id = c.id WHERE c.workflow_id IS NOT NULL"""
+    SELECT unnest(s.leads_to) FROM workflow_step s
+    WHERE s.task_id = ANY(ARRAY(SELECT id FROM wanted WHERE workflow_id IS NOT NULL))"""
 # What `Committed` wakes the scheduler for.
 WAKES = (
     "coalesce((SELECT bool_or(u.swept < u.marks OR u.finished_at IS NOT NULL AND u.callback IS NOT NULL)"
@@ -80,17 +84,19 @@ ADVANCES = Consequence(
         "flow": f"""
     SELECT w.id, w.steps, w.cancel_requested_at, y.failed + y.cancelled > 0 AND NOT {STOPS} AS spoils,
         {", ".join(f"w.{name} + y.{name} AS {name}" for name in COUNTS)}
-    FROM workflow w JOIN tally y ON y.id = w.id ORDER BY w.id FOR UPDATE OF w""",
+    FROM workflow w JOIN tally y ON y.id = w.id
+    WHERE w.id = ANY(ARRAY(SELECT id FROM tally)) ORDER BY w.id FOR UPDATE OF w""",
         "counted": f"""
     UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = {_STATE},
         finished_at = CASE WHEN {_ENDS} THEN now() END,
         marks = w.marks + CASE WHEN l.spoils AND NOT ({_ENDS}) THEN 1 ELSE 0 END,
         swept = CASE WHEN {_ENDS} THEN w.marks ELSE w.swept END
-    FROM flow l WHERE w.id = l.id
+    FROM flow l WHERE w.id = l.id AND w.id = ANY(ARRAY(SELECT id FROM flow))
     RETURNING w.*, {STOPS} AS stops""",
         "met": _met("step_end"),
         "lessened": """
-    UPDATE workflow_step s SET pending_needs = s.pending_needs - x.n FROM met x WHERE s.task_id = x.id
+    UPDATE workflow_step s SET pending_needs = s.pending_needs - x.n FROM met x
+    WHERE s.task_id = x.id AND s.task_id = ANY(ARRAY(SELECT id FROM met))
     RETURNING s.task_id, s.workflow_id, s.pending_needs, s.run_at, s.delay_seconds, s.life_seconds""",
         # One step, so that the end of a workflow has the greater id.
         "told": """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 from sqlalchemy.dialects.postgresql import insert
@@ -36,13 +37,16 @@ class WorkerInfo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """What a supervisor says of itself at each beat; `begun` are the tasks that run now, `processes` is the most that
-    it may start. `processes_set` and `restarted_at` are what was asked of it and is done."""
+    it may start. `processes_set` and `restarted_at` are what was asked of it and is done. `attempts`: how many ended
+    since its start, by their outcome; `load_average`: of its host."""
 
     worker_id: UUID
     state: str = "running"
     memory_bytes: int | None = None
     children: Sequence[dict[str, Any]] = field(default_factory=list)
     begun: Sequence[UUID] = ()
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    load_average: Sequence[float] = ()
     processes: int | None = None
     processes_set: str | None = None
     restarted_at: datetime | None = None
@@ -75,6 +79,7 @@ def register(conn: Connection, info: WorkerInfo) -> None:
 _BEAT = sa.text("""
 UPDATE worker SET beat_at = now(), memory_bytes = :memory_bytes,
     children = CAST(:children AS jsonb), begun = :begun,
+    attempts = CAST(:attempts AS jsonb), load_average = :load_average,
     state = CASE WHEN drain_asked_at IS NULL THEN :state ELSE 'draining' END,
     processes = coalesce(CAST(:processes AS integer), processes),
     processes_asked = nullif(processes_asked, CAST(:processes_set AS text)),
@@ -87,7 +92,13 @@ RETURNING drain_asked_at, restart_asked_at, processes_asked
 def beat(conn: Connection, beat: Beat) -> Asked | None:
     """What is asked of the worker. None where it was given up (or never known): it must end its children and register
     anew."""
-    values = {**asdict(beat), "children": encode(beat.children), "begun": list(beat.begun)}
+    values = {
+        **asdict(beat),
+        "children": encode(beat.children),
+        "begun": list(beat.begun),
+        "attempts": orjson.dumps(dict(beat.attempts)).decode() if beat.attempts else None,
+        "load_average": list(beat.load_average) or None,
+    }
     return _asked(conn.execute(_BEAT, values).first())
 
 

@@ -150,6 +150,7 @@ _AGAIN = compose(
         },
         sets={
             "run_at": "now()",
+            "operation_id": "NULL",
             # An end of its own that is still ahead holds.
             "expires_at": """CASE WHEN l.own_end > now() THEN l.own_end
                 WHEN l.event = 'retry' THEN now() + l.life_seconds * interval '1 second' END""",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -59,14 +60,41 @@ def every(conn: Connection) -> list[RowMapping]:
     return list(conn.execute(sa.select(api_key).order_by(api_key.c.created_at, api_key.c.id)).mappings())
 
 
-def revoke(conn: Connection, name_or_prefix: str) -> list[str]:
-    """Revokes the keys with this name or prefix; returns their names, without keys that were revoked before."""
+def state_of(key: Mapping[Any, Any], now: datetime) -> str:
+    if key["revoked_at"] is not None:
+        return "revoked"
+    return "expired" if key["expires_at"] is not None and key["expires_at"] <= now else "valid"
+
+
+def page(
+    conn: Connection, *, before: UUID | None = None, limit: int = 50, within: Collection[str] | None = None
+) -> list[RowMapping]:
+    """Up to `limit` keys, newest first, with ids below `before`."""
+    found = sa.select(api_key).where(*_within(within)).order_by(api_key.c.id.desc()).limit(limit)
+    if before is not None:
+        found = found.where(api_key.c.id < before)
+    return list(conn.execute(found).mappings())
+
+
+def by_id(conn: Connection, key_id: UUID, *, within: Collection[str] | None = None) -> RowMapping | None:
+    found = sa.select(api_key).where(api_key.c.id == key_id, *_within(within))
+    return conn.execute(found).mappings().first()
+
+
+def _within(queues: Collection[str] | None) -> list[sa.ColumnElement[bool]]:
+    """Keys that are restricted to some of these queues; None: every key."""
+    return [] if queues is None else [api_key.c.queues.op("<@")(sa.cast(sorted(queues), sa.ARRAY(sa.Text)))]
+
+
+def revoke(conn: Connection, *, name_or_prefix: str | None = None, key_id: UUID | None = None) -> list[str]:
+    """Revokes the key with this id, or the keys with this name or prefix; returns their names, without keys that were
+    revoked before."""
+    which = api_key.c.id == key_id
+    if name_or_prefix is not None:
+        which = sa.or_(api_key.c.name == name_or_prefix, api_key.c.prefix == name_or_prefix)
     statement = (
         sa.update(api_key)
-        .where(
-            sa.or_(api_key.c.name == name_or_prefix, api_key.c.prefix == name_or_prefix),
-            api_key.c.revoked_at.is_(None),
-        )
+        .where(which, api_key.c.revoked_at.is_(None))
         .values(revoked_at=sa.func.now())
         .returning(api_key.c.name)
     )

@@ -17,7 +17,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from .ledger import SERVER_IS_LATE, connect_arguments, engine_options, leave_standby, raise_if_away, without_leftovers
+from .ledger import (
+    SERVER_IS_LATE,
+    Plans,
+    connect_arguments,
+    engine_options,
+    leave_standby,
+    raise_if_away,
+    without_leftovers,
+)
 
 
 def make_async_engine(
@@ -43,7 +51,7 @@ def make_async_engine(
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pool_size is not None:
         pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": patience.total_seconds()}
-    options = engine_options(statement_timeout, connect_timeout, application_name, plan_anew=True)
+    options = engine_options(statement_timeout, connect_timeout, application_name, Plans.ANEW)
     options["connect_args"]["async_creator_fn"] = connect
     engine = create_async_engine(database_url, **pool, **options)
     sa.event.listen(engine.sync_engine, "handle_error", leave_standby)

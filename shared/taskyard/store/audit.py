@@ -42,8 +42,10 @@ class Action(StrEnum):
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     USER_ERASE = "user.erase"
+    TASKS_RETRY = "tasks.retry"
     DEAD_LETTERS_RETRY = "dead_letters.retry"
     DEAD_LETTERS_DISCARD = "dead_letters.discard"
+    DEAD_LETTERS_RESTORE = "dead_letters.restore"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     WEBHOOK_ENDPOINT_CREATE = "webhook_endpoint.create"
@@ -59,6 +61,7 @@ class Action(StrEnum):
     SCHEDULE_PAUSE = "schedule.pause"
     SCHEDULE_RESUME = "schedule.resume"
     SCHEDULE_TRIGGER = "schedule.trigger"
+    OPERATION_START = "operation.start"
     ROLE_GRANT = "role.grant"
     ROLE_REVOKE = "role.revoke"
     WORKFLOW_CANCEL = "workflow.cancel"
@@ -66,16 +69,21 @@ class Action(StrEnum):
     WORKER_DRAIN = "worker.drain"
     WORKER_RESTART = "worker.restart"
     WORKER_RESIZE = "worker.pool"
+    ERROR_SOLVE = "error.solve"
+    ERROR_REOPEN = "error.reopen"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The author of a change: an API key by its name, or an account that ran a command."""
+    """The author of a change: an API key by its name, or an account that ran a command. `on_behalf_of`: the person for
+    whom the key was used, as its holder says. `operation`: the task that makes the change for the author."""
 
     name: str
     api_key_id: UUID | None = None
     address: str | None = None
     request_id: str | None = None
+    on_behalf_of: str | None = None
+    operation: UUID | None = None
 
 
 def actor_here() -> Actor:
@@ -88,13 +96,16 @@ def actor_here() -> Actor:
 
 
 _RECORD = sa.text("""
-INSERT INTO audit (id, actor, api_key_id, action, target_type, target_id, details, address, request_id)
-VALUES (:id, :actor, :api_key_id, :action, :target_type, :target_id, CAST(:details AS jsonb), :address, :request_id)
+INSERT INTO audit (id, actor, api_key_id, action, target_type, target_id, details, address, request_id, on_behalf_of)
+VALUES (:id, :actor, :api_key_id, :action, :target_type, :target_id, CAST(:details AS jsonb), :address, :request_id,
+    :on_behalf_of)
 """)
 
 
 def record(conn: Connection, by: Actor, action: Action, target: object = None, **details: Any) -> None:
-    """Call it in the transaction of the change. `target`: the id of the changed object; None where there are many."""
+    """Call it in the transaction of the change. `target`: the id of the changed object; None where there are many: then
+    that of the operation, where one changes them."""
+    target = by.operation if target is None else target
     values = {
         "id": new_id(),
         "actor": by.name,
@@ -105,6 +116,7 @@ def record(conn: Connection, by: Actor, action: Action, target: object = None, *
         "details": orjson.dumps(details, option=orjson.OPT_UTC_Z).decode(),
         "address": by.address,
         "request_id": by.request_id,
+        "on_behalf_of": by.on_behalf_of,
     }
     conn.execute(_RECORD, values)
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from enum import Enum
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import orjson
@@ -34,6 +35,23 @@ POOLED = "pgbouncer"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 
+class Plans(Enum):
+    """How the statements of a connection are planned: settings of PostgreSQL, in one string of `-c` options."""
+
+    # A plan that was kept while `task` was empty would scan all of it once it has grown, until the next ANALYZE.
+    # Planning anew costs 0.1 to 0.4 ms a statement.
+    ANEW = "-c plan_cache_mode=force_custom_plan"
+    # For connections that only insert: what searches no table has no plan that can grow wrong.
+    KEPT = "-c plan_cache_mode=auto"
+    # For connections whose every statement finds its rows by their keys: a plan that may only walk indexes, from row to
+    # row, is the same for an empty table and for a large one, so it is kept. No compiler: PostgreSQL before 18 counts
+    # what is switched off and cannot be done without as enormous work.
+    BY_KEY = (
+        "-c plan_cache_mode=force_generic_plan"
+        " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+    )
+
+
 def make_engine(
     database_url: str,
     *,
@@ -41,27 +59,29 @@ def make_engine(
     statement_timeout: timedelta = timedelta(seconds=30),
     connect_timeout: timedelta = timedelta(seconds=5),
     pool_timeout: timedelta = timedelta(seconds=5),
-    application_name: str = "taskyard",
-    plan_anew: bool = True,
+    application_name: str | Callable[[], str] = "taskyard",
+    plans: Plans = Plans.ANEW,
 ) -> Engine:
     """An engine in autocommit mode: each verb is one statement and therefore one durable transaction in one
     round trip. What needs several statements opens its own with `transaction(engine)`.
 
     TCP keepalives and `tcp_user_timeout` bound how long a vanished server is waited for, `statement_timeout` and
-    five seconds how long one that is there and says nothing. `plan_anew=False` is for
-    connections that only insert: what searches no table has no plan that can grow wrong.
+    five seconds how long one that is there and says nothing. An engine that is made before a fork asks for its
+    `application_name` at each connection.
     """
     engine = sa.create_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout.total_seconds(),
-        **engine_options(statement_timeout, connect_timeout, application_name, plan_anew=plan_anew),
+        use_native_hstore=False,  # which the first connection of each process would look up
+        **engine_options(statement_timeout, connect_timeout, "", plans),
     )
     patience = statement_timeout + SERVER_IS_LATE
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        options = options | {"application_name": application_name() if callable(application_name) else application_name}
         with without_leftovers():
             connection = BoundedConnection.connect(*arguments, **connect_arguments(options))
         connection.patience_seconds = patience.total_seconds()
@@ -72,7 +92,7 @@ def make_engine(
 
 
 def engine_options(
-    statement_timeout: timedelta, connect_timeout: timedelta, application_name: str, *, plan_anew: bool
+    statement_timeout: timedelta, connect_timeout: timedelta, application_name: str, plans: Plans
 ) -> dict[str, Any]:
     """What every engine has, of whatever kind: SQLAlchemy's options and, in `connect_args`, libpq's."""
     seconds = max(1, round(connect_timeout.total_seconds()))
@@ -89,10 +109,7 @@ def engine_options(
             "connect_timeout": seconds,
             "application_name": application_name,
             "options": f"-c statement_timeout={statement_ms} -c lock_timeout={min(statement_ms, 10_000)}"
-            " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
-            # A plan that was kept while `task` was empty would scan all of it once it has grown, until the
-            # next ANALYZE. Planning anew costs 0.1 to 0.3 ms a statement.
-            f" -c plan_cache_mode={'force_custom_plan' if plan_anew else 'auto'}",
+            f" -c idle_in_transaction_session_timeout=60000 -c timezone=UTC {plans.value}",
             "keepalives": 1,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -137,12 +154,12 @@ class Options(TypedDict, total=False):
     # As `make_engine` takes them.
     connect_timeout: timedelta
     pool_timeout: timedelta
-    plan_anew: bool
+    plans: Plans
 
 
 def engine_of(
     settings: Settings,
-    name: str,
+    name: str | Callable[[], str],
     *,
     serves: Sequence[str],
     statement_timeout: timedelta | None = None,

@@ -2,15 +2,16 @@
 """Live tasks, chosen by a filter or by their ids, the oldest first.
 
 Counts and choices walk over the index of live tasks, queue by queue and state by state, so that finished tasks cost
-nothing; over that of names, state by state, or of workflows where the filter names one.
+nothing; over that of names, state by state, or of workflows or operations where the filter names one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -28,10 +29,14 @@ class Wanted(Selection):
     states: Collection[State] = LIVE
     tag: str | None = None
     workflow_id: UUID | None = None
+    # The operation whose replays they are.
+    operation_id: UUID | None = None
+    # Only those that nobody has asked to stop.
+    is_unasked: bool = False
 
     def statement(self, values: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         """The way to the tasks, and the conditions in SQL; their parameters are added to `values`."""
-        way = "ids" if self.ids is not None else "workflow" if self.workflow_id else "name" if self.name else "queue"
+        way = self._way()
         found = self.common_conditions(values, queue="q.name" if way == "queue" else "t.queue")
         values["states"] = sorted(set(self.states))
         if self.ids is not None:
@@ -40,13 +45,25 @@ class Wanted(Selection):
         if self.workflow_id is not None:
             found.append("t.workflow_id = :workflow_id")
             values["workflow_id"] = self.workflow_id
+        if self.operation_id is not None:
+            found.append("t.operation_id = :operation_id AND t.finished_at IS NULL")
+            values["operation_id"] = self.operation_id
         if self.tag is not None:
             found.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
             values["tag"] = self.tag
-        if way == "name" and self.queue is not None:
-            # The planner may take the index of live tasks instead, where the queue has fewer tasks than the name.
+        if self.is_unasked:
+            found.append("t.cancel_requested_at IS NULL")
+        if way == "name" and not (self.queue is None and self.queues is None):
+            # The planner may take the index of live tasks instead, where the queues have fewer tasks than the name.
             found.append("t.finished_at IS NULL")
         return way, tuple(found)
+
+    def _way(self) -> str:
+        if self.ids is not None:
+            return "ids"
+        if self.operation_id is not None:
+            return "operation"
+        return "workflow" if self.workflow_id else "name" if self.name else "queue"
 
 
 # The queues in which something is live, with one step in ix_task_live each: not all of them have a row in `queue`.
@@ -72,6 +89,7 @@ _WAYS = {
     ),
     "name": (_STATES, _IN_STATE, _BY_STATE),
     "workflow": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
+    "operation": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
     "ids": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
 }
 
@@ -96,12 +114,34 @@ def _chosen(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
 @lru_cache(maxsize=256)
 def _shown(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
     ids = _ids(way, conditions)
-    return sa.text(bounded(f"SELECT {COLUMNS} FROM ({ids}) chosen JOIN task t ON t.id = chosen.id", "ASC"))
+    return sa.text(bounded(f"SELECT {COLUMNS} FROM ({ids}) chosen JOIN task t ON t.id = chosen.id", "t.id ASC"))
 
 
 @lru_cache(maxsize=256)
 def _counted(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
     return sa.text(f"SELECT count(*) FROM {_walk(way, conditions, '')}")
+
+
+# What a preview looks at: so many tasks, and as many descendants; through those that have ended, too, as a cancellation
+# goes.
+MOST_FOLLOWED = 10_000
+
+
+@lru_cache(maxsize=256)
+def _below(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
+    return sa.text(f"""
+    WITH RECURSIVE chosen AS MATERIALIZED ({_ids(way, conditions)}), family AS (
+        SELECT id FROM chosen
+        UNION
+        SELECT c.id FROM family f JOIN task p ON p.id = f.id JOIN task c ON c.parent_id = p.id
+        WHERE p.on_cancel = 'cancel_children'
+    ), reached AS MATERIALIZED (SELECT id FROM family LIMIT :limit + :most)
+    SELECT count(*) FILTER (WHERE t.finished_at IS NULL AND NOT EXISTS (SELECT FROM chosen c WHERE c.id = r.id)) AS n,
+        count(*) >= :limit + :most OR (SELECT count(*) FROM chosen) >= :limit AS is_cut
+    FROM reached r JOIN task t ON t.id = r.id""")
+
+
+_NOW = sa.text("SELECT now()")
 
 
 def choose(conn: Connection, wanted: Wanted, *, limit: int) -> list[UUID]:
@@ -110,9 +150,36 @@ def choose(conn: Connection, wanted: Wanted, *, limit: int) -> list[UUID]:
     return list(conn.execute(_chosen(*wanted.statement(values)), values).scalars())
 
 
+_MISSING = sa.text("""
+SELECT i.id, t.id IS NULL AS is_unknown
+FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY i(id, place)
+LEFT JOIN task t ON t.id = i.id AND (CAST(:seen AS text[]) IS NULL OR t.queue = ANY(CAST(:seen AS text[])))
+WHERE t.id IS NULL OR t.finished_at IS NOT NULL ORDER BY i.place
+""")
+
+
+def missing(conn: Connection, wanted: Wanted) -> dict[UUID, bool]:
+    """Those of its ids that are no live tasks: whether each is unknown, else it has ended."""
+    values = {"ids": list(wanted.ids or ()), "seen": seen(wanted.queues)}
+    return {row.id: row.is_unknown for row in conn.execute(_MISSING, values)}
+
+
 def count(conn: Connection, wanted: Wanted) -> int:
     values: dict[str, Any] = {}
     return int(conn.execute(_counted(*wanted.statement(values)), values).scalar_one())
+
+
+def descendants(conn: Connection, wanted: Wanted) -> tuple[int, bool]:
+    """How many live tasks a cancellation reaches beside those that are wanted; and whether there may be more, because
+    only the oldest of them and so many descendants are looked at."""
+    values: dict[str, Any] = {"limit": MOST_FOLLOWED, "most": MOST_FOLLOWED}
+    row = conn.execute(_below(*wanted.statement(values)), values).one()
+    return int(row.n), bool(row.is_cut)
+
+
+def now(conn: Connection) -> datetime:
+    """PostgreSQL's time, as `created_before` takes it: what has been submitted since does not match."""
+    return cast(datetime, conn.execute(_NOW).scalar_one())
 
 
 def sample(conn: Connection, wanted: Wanted, *, limit: int, most_bytes: int = UNBOUNDED) -> list[RowMapping]:

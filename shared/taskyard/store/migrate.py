@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from .sqlstates import NO_LOCK_IN_TIME, sqlstate
+
+if TYPE_CHECKING:  # services ask for the revision only
+    from alembic.config import Config
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,6 +28,8 @@ _PAUSE_SECONDS = 1.0
 
 def config(database_url: str) -> Config:
     """Alembic's configuration for that database, for `alembic` commands in code."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     made.attributes["database_url"] = database_url
@@ -62,6 +65,8 @@ def upgrade(database_url: str) -> str:
 
 def _upgrade(conn: sa.Connection, made: Config) -> None:
     """Goes on at the revision that found no lock in time."""
+    from alembic import command
+
     while True:
         try:
             command.upgrade(made, "head")
@@ -77,7 +82,7 @@ def _upgrade(conn: sa.Connection, made: Config) -> None:
 
 def is_known(revision: str) -> bool:
     """Whether this release knows the revision; an unknown one is of a later release."""
-    return any(script.revision == revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    return revision in _revisions()
 
 
 def is_usable(conn: sa.Connection) -> bool:
@@ -88,7 +93,12 @@ def is_usable(conn: sa.Connection) -> bool:
 
 def head() -> str:
     """The newest revision that this release knows."""
-    return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
+    return max(_revisions())
+
+
+def _revisions() -> list[str]:
+    """One after the other, as their files are named: 0028_waits_of_attempts.py."""
+    return [file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py")]
 
 
 def current(conn: sa.Connection) -> str | None:

@@ -59,13 +59,15 @@ def seen(queues: Collection[str] | None) -> list[str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """All conditions have to hold; `queues` are those that the caller may see (None: all)."""
+    """All conditions have to hold; `queues` are those that the caller may see (None: all). `behind`: only greater ids,
+    for a walk in batches."""
 
     name: str | None = None
     queue: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     queues: Collection[str] | None = None
+    behind: UUID | None = None
 
     def common_conditions(self, values: dict[str, Any], *, queue: str) -> list[str]:
         """The conditions in SQL for a task `t`, whose queue is `queue`; their parameters are added to `values`."""
@@ -87,18 +89,48 @@ class Selection:
         if (until := self.created_before) is not None:
             last = earliest_id_at(until + CLOCK_SKEW)
             add("t.id < :last_id AND t.created_at < :until", until=until, last_id=last)
+        if self.behind is not None:
+            add("t.id > :behind", behind=self.behind)
         return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter(Selection):
     """`item_id`: that of the parameters, which with a tag tells the tasks of an item from those that only have its
-    tag. It has no index of its own."""
+    tag. It has no index of its own. Nor has `worker_id`, which is for tasks that run: there are few."""
 
     states: Collection[State] = ()
     tag: str | None = None
     workflow_id: UUID | None = None
+    parent_id: UUID | None = None
+    schedule_id: UUID | None = None
     item_id: UUID | None = None
+    worker_id: UUID | None = None
+
+    def conditions(self, values: dict[str, Any]) -> list[str]:
+        """In SQL, for a task `t`, without that of its state; their parameters are added to `values`."""
+        found = self.common_conditions(values, queue="t.queue")
+        if self.tag is not None:
+            # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
+            found.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
+            values["tag"] = self.tag
+        for name, value in self.origins().items():
+            found.append(f"t.{name} = :{name}")
+            values[name] = value
+        if self.parent_id is not None and self.queues is not None:
+            found.append("EXISTS (SELECT FROM task p WHERE p.id = :parent_id AND p.queue = ANY(:queues))")
+        if self.item_id is not None:
+            found.append("t.params ->> 'item_id' = :item_id")
+            values["item_id"] = str(self.item_id)
+        if self.worker_id is not None:
+            found.append("t.worker_id = :worker_id")
+            values["worker_id"] = self.worker_id
+        return found
+
+    def origins(self) -> dict[str, UUID]:
+        """What the tasks belong to or come from. Each has an index that ends with the id."""
+        names = ("workflow_id", "parent_id", "schedule_id")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def tasks_page(
@@ -107,20 +139,10 @@ def tasks_page(
     """Up to `limit` tasks, newest first, with ids below `before`. Fewer, but one at least, where their parameters and
     results have more than `most_bytes`. `has_more`: whether there is another behind it."""
     values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes, "seen": seen(wanted.queues)}
-    conditions = wanted.common_conditions(values, queue="t.queue")
+    conditions = wanted.conditions(values)
     if before is not None:
         conditions.append("t.id < :before")
         values["before"] = before
-    if wanted.tag is not None:
-        # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
-        conditions.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
-        values["tag"] = wanted.tag
-    if wanted.workflow_id is not None:
-        conditions.append("t.workflow_id = :workflow_id")
-        values["workflow_id"] = wanted.workflow_id
-    if wanted.item_id is not None:
-        conditions.append("t.params ->> 'item_id' = :item_id")
-        values["item_id"] = str(wanted.item_id)
     way = _way(wanted)
     if way == "newest" and wanted.states:
         conditions.append("t.state = ANY(:states)")
@@ -136,8 +158,8 @@ def _way(wanted: TaskFilter) -> str:
     """Chooses the index to walk. A million tasks in other states may lie between two that match, so every query but the
     simplest uses an index that has the state in it.
     """
-    if wanted.workflow_id is not None:
-        return "newest"  # ix_task_workflow, which ends with the id
+    if wanted.origins():
+        return "newest"
     if wanted.name is not None:
         return "name"
     if wanted.tag is not None and not (wanted.states and all(s in LIVE for s in wanted.states)):
@@ -170,23 +192,45 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
             )
             where = ""
         case _:
-            # The primary key backwards, ix_task_workflow, or ix_task_tags.
+            # The primary key, ix_task_workflow, ix_task_parent or ix_task_schedule backwards, or ix_task_tags.
             inner, where = "task t", f"WHERE {both}" if both else ""
-    return sa.text(bounded(f"SELECT {COLUMNS} FROM {inner} {where} {tail}", "DESC"))
+    return sa.text(bounded(f"SELECT {COLUMNS} FROM {inner} {where} {tail}", "t.id DESC"))
+
+
+def longest_running(
+    conn: Connection, wanted: TaskFilter, *, after: UUID | None = None, limit: int = 50, most_bytes: int = UNBOUNDED
+) -> list[RowMapping]:
+    """As `tasks_page`, of what runs, the oldest start first, behind the task `after`. Reads all that runs, which the
+    slots of the workers bound."""
+    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes, "seen": seen(wanted.queues)}
+    conditions = wanted.conditions(values)
+    if after is not None:
+        conditions.append("(t.started_at, t.id) > (SELECT a.started_at, a.id FROM task a WHERE a.id = :after)")
+        values["after"] = after
+    return list(conn.execute(_longest(tuple(conditions)), values).mappings())
+
+
+@lru_cache(maxsize=256)
+def _longest(conditions: tuple[str, ...]) -> sa.TextClause:
+    # ix_task_live, queue by queue.
+    both = " AND ".join(("t.queue = q.name AND t.state = 'running' AND t.finished_at IS NULL", *conditions))
+    order = "t.started_at, t.id"
+    return sa.text(bounded(f"SELECT {COLUMNS} FROM queue q JOIN task t ON {both} ORDER BY {order} LIMIT :limit", order))
 
 
 def bounded(page: str, order: str) -> str:
-    """The tasks of a page, of which `:most_bytes` of parameters and results are taken; `:seen` as in `_PARENT`."""
+    """The tasks of a page in this order, of which `:most_bytes` of parameters and results are taken; `:seen` as in
+    `_PARENT`."""
     return f"""
     WITH page AS MATERIALIZED ({page}),
     shown AS (SELECT {SHOWN} FROM page t),
     sized AS (
-        SELECT t.*, lead(t.id) OVER (ORDER BY t.id {order}) IS NOT NULL AS has_more,
+        SELECT t.*, lead(t.id) OVER (ORDER BY {order}) IS NOT NULL AS has_more,
             coalesce(sum(octet_length(t.params) + coalesce(octet_length(t.result), 0)) OVER (
-                ORDER BY t.id {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+                ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
         FROM shown t
     )
-    SELECT t.*, {PROGRESS} FROM sized t {AND_PROGRESS} WHERE t.bytes_before < :most_bytes ORDER BY t.id {order}"""
+    SELECT t.*, {PROGRESS} FROM sized t {AND_PROGRESS} WHERE t.bytes_before < :most_bytes ORDER BY {order}"""
 
 
 _STANDINGS = sa.text("""

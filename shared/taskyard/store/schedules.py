@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
 """Schedules and their fires, as rows. What changes of a schedule mean is said in `taskyard.schedules.changes`."""
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as insert_
 
+from .reads import seen
 from .tables.schedules import schedule as table
-from .tables.schedules import schedule_fire
 
 SUBMITTED = "submitted"
 # Why a due time has no task: in `schedule_fire.outcome`.
 MISFIRED, COALESCED, TOO_OLD = "misfired", "coalesced", "too_old"
 OVERLAP, NO_LIVE_WORKER, UNUSABLE = "overlap", "no_live_worker", "unusable"
 OUTCOMES = (SUBMITTED, MISFIRED, COALESCED, TOO_OLD, OVERLAP, NO_LIVE_WORKER, UNUSABLE)
+# A due time that a later one makes up for is no trouble, nor is one that is skipped as people chose.
+_WELL = (SUBMITTED, COALESCED, OVERLAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,8 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fire:
-    """What became of a due time, or of all from `due_at` to `until`."""
+    """What became of a due time, or of all from `due_at` to `until`. `task_state`: as it is read; None also where the
+    task is gone, or not to be seen."""
 
     schedule_id: UUID
     due_at: datetime
@@ -63,6 +67,7 @@ class Fire:
     task_id: UUID | None = None
     by_hand: bool = False
     fired_at: datetime | None = None
+    task_state: str | None = None
 
 
 # For each `queues` below: those whose schedules are meant; None: all.
@@ -106,11 +111,15 @@ def page(
     name: str | None = None,
     task_name: str | None = None,
     enabled: bool | None = None,
+    troubled: bool | None = None,
 ) -> list[Schedule]:
-    """Up to `limit` schedules, newest first, with ids below `before`."""
+    """Up to `limit` schedules, newest first, with ids below `before`. `troubled`: whether the last due time has no
+    task that went well or still may; a dead letter that was discarded has been dealt with."""
     statement = sa.select(table).where(_in_queues(queues)).order_by(table.c.id.desc()).limit(limit)
     given = {table.c.name: name, table.c.task_name: task_name, table.c.enabled: enabled}
     statement = statement.where(*(column == value for column, value in given.items() if value is not None))
+    if troubled is not None:
+        statement = statement.where(_IN_TROUBLE.bindparams(troubled=troubled, well=list(_WELL), seen=seen(queues)))
     if before is not None:
         statement = statement.where(table.c.id < before)
     return [_schedule(row) for row in conn.execute(statement)]
@@ -137,17 +146,47 @@ def is_running(conn: Connection, task_id: UUID | None) -> bool:
     return conn.execute(ended, {"id": task_id}).first() is not None
 
 
-def fires_page(conn: Connection, schedule_id: UUID, *, limit: int, before: datetime | None = None) -> list[Fire]:
+_TASK = "LEFT JOIN task t ON t.id = f.task_id AND (CAST(:seen AS text[]) IS NULL OR t.queue = ANY(:seen))"
+_FIRES = sa.text(f"""
+SELECT f.*, t.state AS task_state FROM (
+    SELECT * FROM schedule_fire
+    WHERE schedule_id = :id AND (CAST(:before AS timestamptz) IS NULL OR due_at < :before)
+    ORDER BY due_at DESC LIMIT :limit
+) f {_TASK} ORDER BY f.due_at DESC
+""")
+_LAST_FIRES = sa.text(f"""
+SELECT f.*, t.state AS task_state
+FROM unnest(CAST(:ids AS uuid[])) s(id) CROSS JOIN LATERAL (
+    SELECT * FROM schedule_fire WHERE schedule_id = s.id ORDER BY due_at DESC LIMIT 1
+) f {_TASK}
+""")
+_IN_TROUBLE = sa.text(f"""
+:troubled = EXISTS (
+    SELECT FROM (SELECT * FROM schedule_fire WHERE schedule_id = schedule.id ORDER BY due_at DESC LIMIT 1) f {_TASK}
+    WHERE f.outcome <> ALL(:well) OR (t.state = 'failed' AND t.discarded_at IS NULL)
+)
+""")
+
+
+def fires_page(
+    conn: Connection,
+    schedule_id: UUID,
+    *,
+    limit: int,
+    before: datetime | None = None,
+    queues: Collection[str] | None = None,
+) -> list[Fire]:
     """Up to `limit` fires, the latest due time first, due earlier than `before`."""
-    statement = (
-        sa.select(schedule_fire)
-        .where(schedule_fire.c.schedule_id == schedule_id)
-        .order_by(schedule_fire.c.due_at.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        statement = statement.where(schedule_fire.c.due_at < before)
-    return [Fire(**row._mapping) for row in conn.execute(statement)]
+    values = {"id": schedule_id, "before": before, "limit": limit, "seen": seen(queues)}
+    return [Fire(**row._mapping) for row in conn.execute(_FIRES, values)]
+
+
+def last_fires(
+    conn: Connection, schedule_ids: Sequence[UUID], *, queues: Collection[str] | None = None
+) -> dict[UUID, Fire]:
+    """Of each schedule the fire that was due last, where there is one."""
+    rows = conn.execute(_LAST_FIRES, {"ids": list(schedule_ids), "seen": seen(queues)})
+    return {row.schedule_id: Fire(**row._mapping) for row in rows}
 
 
 def _in_queues(queues: Collection[str] | None) -> sa.ColumnElement[bool]:

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from ..catalogue.persons import MARK
 from ..catalogue.registry import Live
 from ..catalogue.spec import SpecRefused, TaskSpec
 from ..catalogue.stored import MAX_STORED_BYTES, spec_in
 from ..catalogue.types import MAX_NAME_BYTES
 from . import audit
 from .audit import Action, Actor
+from .persons import PERSONS_MARKED
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -253,10 +253,13 @@ ORDER BY version FOR UPDATE
 """)
 
 
-_NAMES_PERSONS = sa.text("""
-SELECT EXISTS (SELECT FROM task_type y JOIN task t ON t.name = y.name AND t.version = y.version
-    WHERE y.name = :name AND y.version = ANY(:versions) AND jsonb_path_exists(y.spec, CAST(:marked AS jsonpath)))
-""")
+# By the name alone, as an erasure reads the marks: what one version marks holds for tasks of all of them. A parameter
+# that a version which stays marks, too, is found as before.
+_NAMES_PERSONS = sa.text(f"""
+SELECT EXISTS (SELECT FROM task WHERE name = :name) AND EXISTS (
+    SELECT parameter FROM ({PERSONS_MARKED}) m WHERE name = :name AND version = ANY(:versions)
+    EXCEPT SELECT parameter FROM ({PERSONS_MARKED}) m WHERE name = :name AND version <> ALL(:versions))
+""")  # noqa: S608 constants only
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +285,7 @@ def forget(
     versions = list(conn.execute(_LOCK, {"name": name, "version": version}).scalars())
     rows = listed(conn, lease=lease, name=name)
     workers = sorted({w["worker"] for row in rows if row["version"] in versions for w in row["workers"]})
-    marked = f'$.params.properties.**."{MARK}"'
-    names_persons = conn.execute(_NAMES_PERSONS, {"name": name, "versions": versions, "marked": marked}).scalar_one()
+    names_persons = conn.execute(_NAMES_PERSONS, {"name": name, "versions": versions}).scalar_one()
     found = Forgetting(versions, workers, waiting_tasks(conn, name, version), names_persons)
     if found.is_possible and not dry_run:
         for row in conn.execute(_FORGET, {"name": name, "versions": versions}).all():

@@ -16,8 +16,8 @@ from ..domain.tasks import State
 from ..domain.workflows import FlowState
 from .reads import seen
 
-# Names of needs that a step shows; a join may have 10,000.
-SHOWN_NEEDS = 100
+# Names of needs that a step shows, unless more are asked for; a join may have 10,000.
+SHOWN_NEEDS, MOST_NEEDS = 100, 1_000
 COLUMNS = """w.id, w.name, w.on_failure, w.state, w.steps, w.succeeded, w.failed, w.cancelled, w.excused, w.created_at,
     w.cancel_requested_at, w.finished_at, w.request_id, w.traceparent, w.submitted_by, w.callback"""
 # Who may see all queues of its steps (`:seen`, NULL: every queue) may see the workflow.
@@ -26,7 +26,9 @@ _BY_ID = sa.text(f"SELECT {COLUMNS} FROM workflow w WHERE w.id = :id AND {_VISIB
 _STEPS = """
 SELECT s.task_id, s.name, s.optional, s.pending_needs, t.name AS task_name, t.queue, t.state, t.attempt, t.started_at,
     t.finished_at, t.version, t.error, cardinality(s.needs) AS needs_count,
-    ARRAY(SELECT n.name FROM unnest(s.needs[1:{most}]) d(id) JOIN workflow_step n ON n.task_id = d.id) AS needs
+    ARRAY(
+        SELECT n.name FROM unnest(s.needs[1:CAST(:needs_limit AS int)]) d(id) JOIN workflow_step n ON n.task_id = d.id
+    ) AS needs
 FROM workflow_step s JOIN task t ON t.id = s.task_id
 WHERE s.workflow_id = :id AND s.task_id > :after {states}
 ORDER BY s.task_id LIMIT :limit
@@ -74,7 +76,7 @@ def _page(conditions: tuple[str, ...]) -> sa.TextClause:
 
 @lru_cache(maxsize=2)
 def _steps(with_states: bool) -> sa.TextClause:
-    return sa.text(_STEPS.format(most=SHOWN_NEEDS, states="AND t.state = ANY(:states)" if with_states else ""))
+    return sa.text(_STEPS.format(states="AND t.state = ANY(:states)" if with_states else ""))
 
 
 def steps_page(
@@ -84,9 +86,15 @@ def steps_page(
     after: UUID | None = None,
     states: Collection[State] = (),
     limit: int = 50,
+    needs_limit: int = SHOWN_NEEDS,
 ) -> list[RowMapping]:
-    """Up to `limit` steps, each behind those that it needs (added ones aside); `needs` has at most SHOWN_NEEDS."""
-    values: dict[str, Any] = {"id": workflow_id, "after": after or _LOWEST, "limit": limit}
+    """Up to `limit` steps, each behind those that it needs (added ones aside)."""
+    values: dict[str, Any] = {
+        "id": workflow_id,
+        "after": after or _LOWEST,
+        "limit": limit,
+        "needs_limit": needs_limit,
+    }
     if states:
         values["states"] = sorted(states)
     return list(conn.execute(_steps(bool(states)), values).mappings())

@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     records,
     schedules,
     selection_runs,
+    statistics,
     task_archives,
     task_types,
     tasks,

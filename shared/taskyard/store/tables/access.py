@@ -71,6 +71,7 @@ audit = Table(
     Column("details", JSONB, nullable=False, server_default=text("'{}'")),
     Column("address", Text, comment="the caller's"),
     Column("request_id", Text),
+    Column("on_behalf_of", Text, comment="the person for whom the key was used, as its holder says"),
     Index("ix_audit_action", "action", "id"),
     Index("ix_audit_actor", "actor", "id"),
     Index("ix_audit_actor_action", "actor", "action", "id"),

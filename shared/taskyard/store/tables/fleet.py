@@ -34,6 +34,7 @@ queue_minute = Table(
     Column("minute", TIME, primary_key=True),
     Column("finished", BigInteger, nullable=False, server_default=text("0")),
     Column("failed", BigInteger, nullable=False, server_default=text("0")),
+    comment="no longer written nor read: task_count took its place. The release before still does both",
 )
 
 worker = Table(
@@ -65,6 +66,8 @@ worker = Table(
     Column("drain_asked_at", TIME),
     Column("restart_asked_at", TIME, comment="of its children; NULL once they are replaced"),
     Column("processes_asked", Text, comment="N or MIN:MAX; NULL once it holds"),
+    Column("attempts", JSONB, comment="how many ended since its start, by their outcome; NULL: it does not tell"),
+    Column("load_average", ARRAY(Double), comment="of its host, over 1, 5 and 15 minutes"),
     Index("ix_worker_live", "beat_at", postgresql_where=text("lost_at IS NULL AND stopped_at IS NULL")),
 )
 

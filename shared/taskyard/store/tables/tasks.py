@@ -28,6 +28,8 @@ _DEAD_LETTER = text("state = 'failed' AND discarded_at IS NULL")
 # Tasks that have to run apart from the others: see `taskyard_worker.quarantine`.
 _APART = text("(suspicions > 0 OR crashes > 0 OR displacements > 0) AND finished_at IS NULL")
 
+# Of tasks that wait, so that a claim makes no entry. The words are those of the verb `expire`.
+_EXPIRES = text("expires_at IS NOT NULL AND state IN ('blocked','scheduled','queued','retrying')")
 _LIMITED = text("limited IN ('waiting', 'granted')")
 _LIMIT_KEY = text("coalesce(limits ->> 'key', '')")
 
@@ -56,6 +58,7 @@ task = Table(
     Column("schedule_id", Uuid),
     Column("parent_id", Uuid),
     Column("callback", JSONB, comment="what is told to whom: domain/callbacks.py"),
+    Column("operation_id", Uuid, comment="the one that last replayed, cancelled, discarded or restored it"),
     created_at(),
     # The state (written by every verb)
     Column("state", Text, nullable=False),
@@ -102,7 +105,7 @@ task = Table(
     Index("ix_task_name", "name", "state", "id"),
     Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    Index("ix_task_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL")),
+    Index("ix_task_expiry", "expires_at", postgresql_where=_EXPIRES),
     Index("ix_task_ended", "queue", "state", "id", postgresql_where=text("finished_at IS NOT NULL")),
     Index("ix_task_dead_letter", "queue", "name", "id", postgresql_where=_DEAD_LETTER),
     Index("ix_task_apart", "queue", "id", postgresql_where=_APART),
@@ -116,14 +119,17 @@ task = Table(
         "id",
         postgresql_where=_DEAD_LETTER,
     ),
+    Index("ix_task_discarded", "queue", "id", postgresql_where=text("discarded_at IS NOT NULL")),
     Index("ix_task_blocked", "id", postgresql_where=text("state = 'blocked'")),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
-    Index("ix_task_limited", _LIMIT_KEY, "limited", "id", postgresql_where=_LIMITED),
+    Index("ix_task_limited_key", _LIMIT_KEY, "limited", "queue", "id", postgresql_where=_LIMITED),
     Index("ix_task_limited_queue", "queue", "limited", _LIMIT_KEY, "id", postgresql_where=_LIMITED),
+    Index("ix_task_schedule", "schedule_id", "id", postgresql_where=text("schedule_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
+    Index("ix_task_operation", "operation_id", "id", postgresql_where=text("operation_id IS NOT NULL")),
     Index("ix_task_created", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
-    postgresql_with={"fillfactor": "85"},
+    postgresql_with={"fillfactor": "70"},
 )
 
 task_progress = Table(
@@ -179,7 +185,9 @@ task_attempt = Table(
     Column("traceback", Text),
     Column("cause", Text, comment="what killed or released it"),
     Column("peak_memory_bytes", BigInteger),
+    Column("queued_at", TIME, comment="when the task became queued before it began"),
     Index("ix_task_attempt_task", "task_id", "id"),
+    Index("ix_task_attempt_crash", "id", postgresql_where=text("outcome IN ('crashed','suspected')")),
 )
 
 task_event = Table(
@@ -234,6 +242,16 @@ limit_pace = Table(
     Column("name", Text, primary_key=True, comment="task:KEY or queue:NAME"),
     Column("last_at", TIME, nullable=False, comment="when it last gave a grant, less what a rate may catch up with"),
     postgresql_with={"fillfactor": "50"},
+)
+
+left_children = Table(
+    "left_children",
+    metadata,
+    Column("root_id", Uuid, primary_key=True, comment="the task that was cancelled in the first place"),
+    Column("parent_id", Uuid, primary_key=True, comment="whose children are to be cancelled"),
+    Column("after_id", Uuid, nullable=False, comment="the last child that has been dealt with"),
+    Column("cancelled_at", TIME, nullable=False, comment="of the parent: later ones are not meant"),
+    comment="tasks whose children a cancellation has left to the leader",
 )
 
 pace = Table(
