@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -21,6 +21,13 @@ Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY",
 _RETRIES = Retries(attempts=3)
 
 
+def language_of(environment: Mapping[str, str]) -> str | None:
+    """That of the terminal, as `Accept-Language` has it; None where it names none."""
+    name = next(filter(None, map(environment.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    language = name.partition(".")[0].partition("@")[0].replace("_", "-")
+    return None if language in {"", "C", "POSIX"} or not language.isascii() else language
+
+
 def api_settings(program: str, url: str | None, api_key: str | None, log_level: str | None) -> Settings:
     """The settings, with logs of libraries where `log_level` asks for them. Exits with 2 for a wrong one."""
     settings = settings_or_exit(program, url=url, api_key=api_key, log_level=log_level)
@@ -31,12 +38,14 @@ def api_settings(program: str, url: str | None, api_key: str | None, log_level: 
 
 
 @contextmanager
-def client_or_exit(program: str, url: str | None, api_key: str | None, log_level: str | None) -> Iterator[Client]:
+def client_or_exit(
+    program: str, url: str | None, api_key: str | None, log_level: str | None, *, language: str | None = None
+) -> Iterator[Client]:
     """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it refuses."""
     settings = api_settings(program, url, api_key, log_level)
     key = settings.api_key.get_secret_value() if settings.api_key else None
     try:
-        client = Client(settings.url, key, retries=_RETRIES)
+        client = Client(settings.url, key, language=language, retries=_RETRIES)
     except ValueError as e:
         fail(program, str(e), USAGE)
     try:

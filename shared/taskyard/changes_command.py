@@ -9,9 +9,10 @@ from uuid import UUID
 import typer
 
 from taskyard_client import Client
+from taskyard_client.change_models import Handled
 
 from .api_commands import Key, Url, client_or_exit
-from .commands import USAGE, AsJson, LogLevel, confirm, counted, fail, moment, print_json
+from .commands import FAILED, USAGE, AsJson, LogLevel, confirm, counted, fail, moment, print_json
 
 _PROGRAM = "taskyard"
 
@@ -27,6 +28,34 @@ CANCEL_EXAMPLES = (
     "Examples:\n\n  taskyard tasks cancel 0193...\n\n  taskyard tasks cancel --queue low_priority --dry-run\n\n"
     "  taskyard tasks cancel --tag import --state queued --yes"
 )
+DISCARD_EXAMPLE = "Example:\n\n  taskyard tasks discard 0193... 0194..."
+RESTORE_EXAMPLE = "Example:\n\n  taskyard tasks restore 0193..."
+Several = Annotated[list[UUID], typer.Argument(help="The tasks' ids.", metavar="TASK_ID...")]
+
+
+def discard(
+    ids: Several, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+) -> None:
+    """Put dead letters away: they stay failed tasks."""
+    with client_or_exit(_PROGRAM, url, api_key, log_level) as client:
+        _say_handled(client.dead_letters.discard(ids), "discarded", len(ids), as_json=as_json)
+
+
+def restore(
+    ids: Several, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+) -> None:
+    """Take discarding back: they are dead letters again."""
+    with client_or_exit(_PROGRAM, url, api_key, log_level) as client:
+        _say_handled(client.dead_letters.restore(ids), "restored", len(ids), as_json=as_json)
+
+
+def _say_handled(handled: Handled, done: str, wanted: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(handled.as_sent())
+    else:
+        typer.echo(f"{counted(handled.changed)} {done}.")
+    if handled.changed < wanted:
+        fail(_PROGRAM, "the others are not what this changes.", FAILED)
 
 
 def change(
@@ -80,7 +109,7 @@ def cancel(
     log_level: LogLevel = None,
 ) -> None:
     """Cancel tasks: at once where they wait; those that run are asked to stop. Many are cancelled 1,000 a call."""
-    filters = {
+    filters: dict[str, Any] = {
         "state": state or None,
         "name": name,
         "queue": queue,
@@ -106,17 +135,32 @@ def cancel(
             return typer.echo(f"Would cancel {counted(found.matched)}.")
         if not (ids or yes):
             confirm(_PROGRAM, f"Cancel {counted(found.matched)}?")
-        changed = _cancel(client, ids, filters)
+        changed, is_done, at = _cancel(client, ids, filters)
+        since = _since(client, at, filters) if at is not None and not ids else 0
     if as_json:
-        return print_json({"changed": changed})
-    return typer.echo(f"{counted(changed)} cancelled or asked to stop.")
+        print_json({"changed": changed, "is_done": is_done, "submitted_since": since})
+    else:
+        typer.echo(f"{counted(changed)} cancelled or asked to stop.")
+        if since:
+            typer.echo(f"{counted(since)} submitted since would match.")
+    if not is_done:
+        fail(_PROGRAM, "some that match are left: run this again.", FAILED)
+    return None
 
 
-def _cancel(client: Client, ids: list[UUID] | None, filters: dict[str, Any]) -> int:
-    """All that match, a call for each 1,000."""
-    changed = 0
-    while True:
-        done = client.cancel_many(ids, **filters)
+def _cancel(client: Client, ids: list[UUID] | None, filters: dict[str, Any]) -> tuple[int, bool, datetime | None]:
+    """All that matched when it began, a call for each 1,000; how many that were, whether none is left, and when it
+    began."""
+    done = client.cancel_many(ids, count=False, **filters)
+    changed, at = done.changed, done.at
+    # A producer that goes on submitting must not keep it going.
+    filters = {**filters, "created_before": min(filter(None, (filters["created_before"], at)), default=None)}
+    while done.has_more and done.changed:
+        done = client.cancel_many(ids, count=False, **filters)
         changed += done.changed
-        if done.changed >= done.matched or not done.changed:
-            return changed
+    return changed, not done.has_more, at
+
+
+def _since(client: Client, at: datetime, filters: dict[str, Any]) -> int:
+    after = filters["created_after"]
+    return client.cancel_many(dry_run=True, **{**filters, "created_after": max(at, after) if after else at}).matched

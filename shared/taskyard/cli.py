@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,10 +15,11 @@ import orjson
 import typer
 
 from taskyard_client import Client, Task
+from taskyard_client.explanations import Reason
 from taskyard_client.models import Progress
 
 from . import changes_command, doctor_command, events_command, queues_command
-from .api_commands import Key, Url, client_or_exit
+from .api_commands import Key, Url, client_or_exit, language_of
 from .changes_command import TaskId
 from .commands import FAILED, USAGE, AsJson, LogLevel, parse_json, parse_params, print_json, typer_app
 from .output import run_program, visible
@@ -29,8 +32,12 @@ app.add_typer(tasks, name="tasks")
 app.add_typer(queues_command.queues, name="queues")
 tasks.command("change", epilog=changes_command.CHANGE_EXAMPLES)(changes_command.change)
 tasks.command("cancel", epilog=changes_command.CANCEL_EXAMPLES)(changes_command.cancel)
+tasks.command("discard", epilog=changes_command.DISCARD_EXAMPLE)(changes_command.discard)
+tasks.command("restore", epilog=changes_command.RESTORE_EXAMPLE)(changes_command.restore)
 app.command("doctor", epilog=doctor_command.EXAMPLES)(doctor_command.doctor)
 app.command("events", epilog=events_command.EXAMPLES)(events_command.events)
+
+_SHOWN_HOLDERS = 5
 
 WatchIt = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
 
@@ -152,12 +159,24 @@ def status(
         typer.echo(f"  result    {visible(orjson.dumps(task.result).decode())}")
 
 
-@tasks.command(epilog="Examples:\n\n  taskyard tasks explain 0193...\n\n  taskyard tasks explain 0193... --json")
+@tasks.command(
+    epilog="Examples:\n\n  taskyard tasks explain 0193...\n\n  taskyard tasks explain 0193... --lang de --json"
+)
 def explain(
-    task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+    task_id: TaskId,
+    lang: Annotated[
+        str | None, typer.Option("--lang", help="The language of the words: en, de, fr, hu. By default the terminal's.")
+    ] = None,
+    url: Url = None,
+    api_key: Key = None,
+    as_json: AsJson = False,
+    log_level: LogLevel = None,
 ) -> None:
-    """Print why a task is where it is: what it waits for, or how it ended, and what became of its attempts."""
-    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
+    """Print why a task is where it is: what it waits for, or how it ended, and what became of its attempts. For a
+    limit: which tasks hold it, since when.
+    """
+    language = lang or language_of(os.environ)
+    with client_or_exit(PROGRAM, url, api_key, log_level, language=language) as client:
         found = client.explain(task_id)
     if as_json:
         print_json(found.as_sent())
@@ -165,8 +184,22 @@ def explain(
     typer.echo(f"{found.task_id}  {found.state}")
     for reason in found.reasons:
         typer.echo(f"  {reason.code:<15} {visible(reason.message)}")
+        for line in _holders(reason):
+            typer.echo(f"  {'':<15} {line}")
     for attempt in found.attempts:
         typer.echo(f"  {f'attempt {attempt.attempt}':<15} {visible(attempt.message)}")
+
+
+def _holders(reason: Reason) -> Iterator[str]:
+    """Where as many hold a limit as may: else it is not they who keep others waiting."""
+    held = reason.held or 0
+    if held < (reason.as_sent().get("concurrent") or math.inf):
+        return
+    shown = reason.holders[:_SHOWN_HOLDERS]
+    for holder in shown:
+        yield f"{holder.task_id}  {visible(holder.name)}  {holder.state}  {holder.since:%Y-%m-%dT%H:%M:%SZ}"
+    if held > len(shown):
+        yield f"+ {held - len(shown)}"
 
 
 def _crashes(task: Task) -> str:

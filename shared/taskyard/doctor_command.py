@@ -40,6 +40,14 @@ def doctor(
             show_default=False,
         ),
     ] = None,
+    console: Annotated[
+        bool | None,
+        typer.Option(
+            "--console/--no-console",
+            help="Look at the console, too; by default where TASKYARD_CONSOLE_URL or TASKYARD_CONSOLE_PORT is set.",
+            show_default=False,
+        ),
+    ] = None,
     url: Url = None,
     api_key: Key = None,
     as_json: AsJson = False,
@@ -49,6 +57,7 @@ def doctor(
 
     It looks at the way to the API, the API, the key, PostgreSQL, Redis, the scheduler, the queues and their workers,
     and sends a task without side effects, `taskyard.echo`, through each queue. What does not come back is cancelled.
+    Where it is told of a console, it signs in there.
 
     The key needs the scopes read, submit and manage; with fewer, fewer parts are looked at.
     """
@@ -60,12 +69,15 @@ def doctor(
     settings = api_settings(_PROGRAM, url, api_key, log_level)
     if servers is None:
         servers = set(SERVERS) <= settings.model_fields_set
+    if console is None:
+        console = not {"console_url", "console_port"}.isdisjoint(settings.model_fields_set)
     examination = Examination(
         settings.url,
         settings.api_key.get_secret_value() if settings.api_key else None,
         queues=tuple(queue or ()),
         patience=Patience(timeout, slow_echo, slow_answer),
         servers=settings if servers else None,
+        console=settings.console_address if console else None,
     )
     screen = Screen(shown=not as_json)
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from taskyard_client import Client, Queue
 
 from .api_commands import Key, Url, client_or_exit
-from .commands import USAGE, AsJson, LogLevel, confirm, counted, fail, print_json, typer_app
+from .commands import FAILED, USAGE, AsJson, LogLevel, confirm, counted, fail, print_json, typer_app
 from .output import visible
 
 _PROGRAM = "taskyard"
@@ -23,7 +24,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 @queues.command("list", epilog="Examples:\n\n  taskyard queues list\n\n  taskyard queues list --json")
 def list_(url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """List the queues: what waits and runs, the workers, and what is set."""
+    """List the queues: what waits and runs, as the scheduler counted it last, the workers, and what is set."""
     with client_or_exit(_PROGRAM, url, api_key, log_level) as client:
         found = client.queues.items()
     if as_json:
@@ -35,6 +36,10 @@ def list_(url: Url = None, api_key: Key = None, as_json: AsJson = False, log_lev
         waiting = sum(queue.depth.get(state, 0) for state in _WAITING)
         running, workers = queue.depth.get("running", 0), queue.workers or 0
         typer.echo(f"{queue.name:<{width}}  {waiting:>9}  {running:>8}  {workers:>8}{_settings(queue)}")
+    if counts := [queue.counted_at for queue in found if queue.counted_at is not None]:
+        # The clocks of two machines may differ by some seconds.
+        age = max(0, round((datetime.now(UTC) - min(counts)).total_seconds()))
+        typer.echo(f"counted {age} s ago")
 
 
 @queues.command(epilog="Example:\n\n  taskyard queues pause low_priority")
@@ -107,21 +112,26 @@ def purge(
             return
         if not yes:
             confirm(_PROGRAM, f"Cancel {counted(found.matched)} that wait in {name}?")
-        changed = _purge(client, name)
+        changed, left = _purge(client, name)
+        since = client.queues.purge(name, dry_run=True).matched - left
     if as_json:
-        print_json({"changed": changed})
+        print_json({"changed": changed, "left": left, "submitted_since": since})
     else:
         typer.echo(f"{counted(changed)} cancelled.")
+        if since > 0:
+            typer.echo(f"{counted(since)} submitted since wait in {name}.")
+    if left:
+        fail(_PROGRAM, f"{counted(left)} left: run this again.", FAILED)
 
 
-def _purge(client: Client, name: str) -> int:
-    """All that waits, a call for each 10,000."""
-    changed = 0
-    while True:
-        done = client.queues.purge(name)
+def _purge(client: Client, name: str) -> tuple[int, int]:
+    """All that waited when it began, a call for each 10,000; how many were cancelled, and how many are left."""
+    done = client.queues.purge(name)
+    changed, at = done.changed, done.at
+    while done.left and done.changed:
+        done = client.queues.purge(name, created_before=at)
         changed += done.changed
-        if not (done.left and done.changed):
-            return changed
+    return changed, done.left
 
 
 def _number(option: str, text: str) -> float | None:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -67,6 +67,7 @@ class ApiSettings(KitSettings):
 
     api_host: str = Field(default="127.0.0.1", description="The address that the API listens on.")
     api_port: int = Field(default=8000, ge=0, le=65535, description="0: a free port.")
+    api_processes: int = Field(default=1, ge=1, le=64, description="Processes that serve the API's address together.")
     api_stop_delay_seconds: float = Field(
         default=0.0,
         ge=0,
@@ -140,6 +141,9 @@ class WorkerSettings(KitSettings):
     )
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
+    )
+    worker_children: Literal["fork", "spawn"] = Field(
+        default="fork", description="`fork`: children share what a template has imported; `spawn`: each imports it."
     )
     worker_threads: int = Field(
         default=4,

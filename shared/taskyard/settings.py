@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from . import failpoints
+from .console_settings import ConsoleSettings
 from .domain.queues import check_queue_name
 from .domain.secret_keys import check_key
 from .service_settings import (
@@ -120,6 +121,7 @@ class Settings(
     ReportingSettings,
     LeadingSettings,
     WorkerSettings,
+    ConsoleSettings,
     ApiSettings,
     TaskSettings,
     OutboundSettings,

@@ -195,6 +195,8 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
 
 
 def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:
+    if wish.soft_timeout_seconds is None and wish.hard_timeout_seconds is None:  # nearly always
+        return min(spec.soft_seconds, spec.hard_seconds), spec.hard_seconds
     for name, given in (("soft", wish.soft_timeout_seconds), ("hard", wish.hard_timeout_seconds)):
         if given is not None and given < _SHORTEST:
             told = message("Must be {seconds} second or more.", seconds=f"{_SHORTEST:g}")

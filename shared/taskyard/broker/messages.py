@@ -6,6 +6,7 @@ from uuid import UUID
 
 import orjson
 
+from ..domain.ids import read_id
 from ..domain.tasks import Publication
 from .names import ACTOR
 
@@ -36,6 +37,6 @@ def decode(payload: bytes) -> tuple[UUID, str]:
     try:
         fields = orjson.loads(payload)
         (task_id,) = fields["args"]
-        return UUID(task_id), str(fields["options"]["redis_message_id"])
+        return read_id(task_id), str(fields["options"]["redis_message_id"])
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"not a message of ours: {payload[:200]!r}") from e

@@ -43,6 +43,12 @@ class Names:
         return f"{self.namespace}:epoch"
 
     @property
+    def lost(self) -> str:
+        """How many queued tasks the leader found to be missing here, for `/health/detailed`; it is there only while
+        there are any."""
+        return f"{self.namespace}:lost"
+
+    @property
     def events(self) -> str:
         """The channel of live events."""
         return f"{self.namespace}:events"
@@ -54,7 +60,7 @@ class Names:
 
     @property
     def control(self) -> str:
-        """The channel of hints to workers: `cancel`, `resume`, `workers` (`Publisher.publish`)."""
+        """The channel of hints to workers: `cancel`, `resume`, `recall`, `workers` (`Publisher.publish`)."""
         return f"{self.namespace}:control"
 
     def models(self, provider: str) -> str:

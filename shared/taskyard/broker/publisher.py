@@ -20,6 +20,9 @@ from .names import Names
 # Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
 NO_HINTS: Mapping[str, Sequence[UUID | str]] = {}
+# After changes that nobody received, further ones are left out for so long. Who subscribes asks the ledger once more
+# after this time (`taskyard_api.live`).
+UNWATCHED_SECONDS = 0.25
 
 
 class Publisher:
@@ -33,6 +36,12 @@ class Publisher:
     def __init__(self, client: redis.Redis, names: Names) -> None:
         self.client = client
         self.names = names
+        self._unwatched_until = 0.0
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether changes are left out at this moment, because a moment ago nobody received any."""
+        return time.monotonic() < self._unwatched_until
 
     def publish(
         self,
@@ -42,12 +51,13 @@ class Publisher:
         wake_scheduler: bool = False,
         hints: Mapping[str, Sequence[UUID | str]] = NO_HINTS,
     ) -> int:
-        """Announces the tasks and publishes the changes; returns how many messages were sent. Idempotent.
+        """Announces the tasks and publishes the changes, where somebody watches; returns how many messages were sent.
+        Idempotent.
 
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
         `hints` to workers, by their names: `cancel`, running tasks for which a cancellation request is to be looked
-        for now; `resume`, queues that are no longer paused and are to be fetched from again; `workers`, those that
-        should look what is asked of them.
+        for now; `resume`, queues that are no longer paused and are to be fetched from again; `recall`, queues of which
+        claims that have not begun are to be given back; `workers`, those that should look what is asked of them.
 
         Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
@@ -55,36 +65,44 @@ class Publisher:
         for publication in publications:
             by_queue[publication.queue].append(publication)
         told = {name: list(ids) for name, ids in hints.items() if ids}
+        if self.is_unwatched:
+            changes = ()
         if not (by_queue or changes or wake_scheduler or told):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=True)
-        for queue, wanted in by_queue.items():
-            payloads: dict[Any, Any] = {
-                message_id: encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
-            }
-            pipe.hset(self.names.messages(queue), mapping=payloads)
-            first = [p.message_id for p in wanted if p.is_first]
-            if first:
-                pipe.lpush(self.names.queue(queue), *reversed(first))
-            if last := [i for i in payloads if i not in first] if first else payloads:
-                pipe.rpush(self.names.queue(queue), *last)
-            pipe.lpush(self.names.wake(queue), *("1" * min(len(wanted), WAKE_TOKENS)))
-            pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
         if changes:
             pipe.publish(self.names.events, encode_changes(changes))
+        for queue, wanted in by_queue.items():
+            self._push(pipe, queue, wanted, now_ms)
         for name, ids in told.items():
             pipe.publish(self.names.control, orjson.dumps({name: ids}))
         if wake_scheduler:
             pipe.lpush(self.names.wake_scheduler, "1")
             pipe.ltrim(self.names.wake_scheduler, 0, 0)
         try:
-            pipe.execute()
+            answers = pipe.execute()
         except redis.OutOfMemoryError as e:
             raise BrokerFull(str(e)) from e
         except redis.RedisError as e:
             raise BrokerUnavailable(str(e)) from e
+        if changes and not answers[0]:
+            self._unwatched_until = time.monotonic() + UNWATCHED_SECONDS
         return sum(len(wanted) for wanted in by_queue.values())
+
+    def _push(self, pipe: Any, queue: str, wanted: Sequence[Publication], now_ms: int) -> None:
+        # As bytes: redis-py would encode each id twice.
+        payloads: dict[Any, Any] = {
+            message_id.encode(): encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
+        }
+        pipe.hset(self.names.messages(queue), mapping=payloads)
+        first = [p.message_id.encode() for p in wanted if p.is_first]
+        if first:
+            pipe.lpush(self.names.queue(queue), *reversed(first))
+        if last := [i for i in payloads if i not in first] if first else payloads:
+            pipe.rpush(self.names.queue(queue), *last)
+        pipe.lpush(self.names.wake(queue), *([b"1"] * min(len(wanted), WAKE_TOKENS)))
+        pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
 
     def announce_types(self) -> None:
         """Says that the registry of task types has changed. A lost message costs some seconds: its readers look by

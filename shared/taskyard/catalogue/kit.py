@@ -39,6 +39,7 @@ class Kit:
     `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
     `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set. `hooks` name classes, `module:Class`, that watch every
     run of a process that loads the kit (`taskyard.Hook`). `schedules` are made once, when their type first registers.
+    `forks`: whether a process that has imported the modules may be forked; else each child of its workers imports them.
 
     Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
     """
@@ -50,6 +51,7 @@ class Kit:
     diagnostic: bool = False
     hooks: tuple[str, ...] = ()
     schedules: tuple[StandingSchedule, ...] = ()
+    forks: bool = True
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

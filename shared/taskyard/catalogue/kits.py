@@ -48,11 +48,20 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A kit and its distribution; `is_module`: it is a module of TASKYARD_TASK_MODULES."""
+    """A kit and what it was found by; `is_module`: it is a module of TASKYARD_TASK_MODULES."""
 
     kit: Kit
-    install: str = ""
+    point: EntryPoint | None = None
     is_module: bool = False
+
+    @property
+    def install(self) -> str:
+        """What brings the kit's libraries. Reading it takes milliseconds."""
+        if self.point is None or self.point.dist is None:
+            return ""
+        extras = self.point.dist.metadata.get_all("Provides-Extra") or []
+        name = self.point.dist.name
+        return f"{name}[{self.kit.name}]" if self.kit.name in extras else name
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def installed(settings: Settings) -> list[Installed]:
     found: dict[str, Installed] = {}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
         kit = _manifest(point)
-        other = found.setdefault(kit.name, Installed(kit, _to_install(point, kit)))
+        other = found.setdefault(kit.name, Installed(kit, point))
         if other.kit != kit:
             raise KitsUnusable(f"two kits have the name {kit.name!r}: {other.kit.modules} and {kit.modules}")
     return [*found.values(), *(Installed(_unnamed(module), is_module=True) for module in settings.task_modules)]
@@ -134,6 +143,11 @@ def settings_of(kit: Kit) -> Any:
         raise KitsUnusable(f"the settings of the kit {kit.name!r}: {_said(e)}") from e
 
 
+def without_fork(settings: Settings, queues: Collection[str]) -> str | None:
+    """The first of these that `load` would import that must not be forked, if there is one. Raises KitsUnusable."""
+    return next((one.kit.name for one in _wanted(installed(settings), settings, queues) if not one.kit.forks), None)
+
+
 def kit_of(module: str, settings: Settings) -> Kit | None:
     """The installed kit that a module belongs to, if any. Raises KitsUnusable."""
     return next((one.kit for one in installed(settings) if any(_holds(m, module) for m in one.kit.modules)), None)
@@ -147,13 +161,6 @@ def _manifest(point: EntryPoint) -> Kit:
     if not isinstance(kit, Kit):
         raise KitsUnusable(f"the kit {point.name!r}: {point.value} is no taskyard.Kit")
     return kit
-
-
-def _to_install(point: EntryPoint, kit: Kit) -> str:
-    if point.dist is None:
-        return ""
-    extras = point.dist.metadata.get_all("Provides-Extra") or []
-    return f"{point.dist.name}[{kit.name}]" if kit.name in extras else point.dist.name
 
 
 def _unnamed(module: str) -> Kit:

@@ -181,19 +181,20 @@ def opened(value: Any, cipher: Cipher) -> tuple[Any, list[str]]:
     Raises SecretsUnreadable.
     """
     texts: list[str] = []
+    return _opened(value, cipher, texts), texts
 
-    def walk(inner: Any) -> Any:
-        if is_sealed(inner):
-            plain = cipher.open(inner)
-            texts.extend(texts_of(Secret(plain)))
-            return plain
-        if isinstance(inner, dict):
-            return {key: walk(part) for key, part in inner.items()}
-        if isinstance(inner, list):
-            return [walk(part) for part in inner]
-        return inner
 
-    return walk(value), texts
+# No function inside of `opened`: one that calls itself is a cycle, which only the garbage collector ends.
+def _opened(inner: Any, cipher: Cipher, texts: list[str]) -> Any:
+    if is_sealed(inner):
+        plain = cipher.open(inner)
+        texts.extend(texts_of(Secret(plain)))
+        return plain
+    if isinstance(inner, dict):
+        return {key: _opened(part, cipher, texts) for key, part in inner.items()}
+    if isinstance(inner, list):
+        return [_opened(part, cipher, texts) for part in inner]
+    return inner
 
 
 def sealed_at(value: Any, places: Iterable[Sequence[str | int]], seal: Callable[[Any], Any]) -> Any:
@@ -213,12 +214,19 @@ def _sealed_at(value: Any, place: Sequence[str | int], seal: Callable[[Any], Any
     return made
 
 
+# Of most parameters, and no secrets.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def revealed(model: BaseModel) -> Iterator[str]:
     """The secret texts in a parameters model, to be removed from logs and errors: also those that only the model makes
     secret."""
+    values = vars(model)
     for name in type(model).model_fields:
-        yield from texts_of(getattr(model, name))
-    yield from texts_of(model.model_extra)
+        if type(value := values.get(name)) not in _PLAIN:
+            yield from texts_of(value)
+    if model.model_extra:
+        yield from texts_of(model.model_extra)
 
 
 def texts_of(value: Any) -> Iterator[str]:

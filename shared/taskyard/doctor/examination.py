@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..settings import Settings
-from . import echo, network, queues, service
+from . import console, echo, network, queues, service
 from .api import Answer, Api, Away, Refused
 from .echo import Echo, Patience
 from .findings import UNREADABLE, Finding, Verdict, refused, unreadable
@@ -26,13 +26,14 @@ _SIDE_BY_SIDE = 8
 @dataclass(frozen=True, slots=True)
 class Examination:
     """`queues`: those to send an echo through; none: each that a worker serves. `servers`: where PostgreSQL and Redis
-    are to be asked directly."""
+    are to be asked directly. `console`: the address of one that is to be looked at."""
 
     url: str
     api_key: str | None
     queues: Sequence[str] = ()
     patience: Patience = field(default_factory=Patience)
     servers: Settings | None = None
+    console: str | None = None
 
     def findings(self) -> Iterator[Finding]:
         """Raises ValueError, at once, for what is no address or no key."""
@@ -51,6 +52,8 @@ class Examination:
                     yield refused("api", e.answer)
                 except UNREADABLE as e:
                     yield unreadable("api", e)
+        if self.console is not None:
+            yield from console.check(self.console, self.api_key, slow_after=self.patience.slow_answer)
         if self.servers is not None:
             from . import servers
 

@@ -43,7 +43,7 @@ class Services:
 
 def scratch_of(work: Claimed, temp_dir: Path | None) -> Scratch:
     """Named by task and attempt: tasks that were claimed together share the claim's id."""
-    return Scratch(temp_dir, f"{work.id}-{work.attempt}")
+    return Scratch(temp_dir, work.id, work.attempt)
 
 
 def prepare(
@@ -71,7 +71,8 @@ def prepare(
         plain, secrets = opened(work.params, cipher)
     except SecretsUnreadable as e:
         return outcomes.unreadable(e)
-    secrets.extend(texts_of(settings))
+    if settings is not None:
+        secrets.extend(texts_of(settings))
 
     def context(texts: Iterable[str]) -> TaskContext:
         return TaskContext(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from ..domain.errors import Interrupt
-from ..domain.tasks import Failed, Fault, Outcome, RetryIn
+from ..domain.tasks import Failed, Fault, Outcome, RetryIn, Succeeded
 from ..lifecycle.submit import NewTask
 from .views import Run, Submit, View
 
@@ -106,10 +106,14 @@ class Hooks:
         self._on_retry, self._on_failure = after["on_retry"], after["on_failure"]
         self._before_submit, self._after_submit = before["before_submit"], after["after_submit"]
         self._child_ending = after["child_ending"]
-        self.watch_runs = bool(self._before_run or self._after_run or self._on_retry or self._on_failure)
-        """Whether any hook wants to hear of runs."""
+        self.watch_begins = bool(self._before_run)
+        """Whether any hook wants to hear of runs that begin."""
         self.watch_submits = bool(self._before_submit or self._after_submit)
         self._errors = _Errors([call for calls in before.values() for call in calls], metrics)
+
+    def watch_end(self, outcome: Outcome) -> bool:
+        """Whether any hook wants to hear of a run that ends so."""
+        return bool(self._after_run) or (type(outcome) is not Succeeded and bool(self._on_retry or self._on_failure))
 
     def before_run(self, run: Run) -> None:
         self._call(self._before_run, run)

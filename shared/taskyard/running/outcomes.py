@@ -29,6 +29,7 @@ from ..domain.errors import (
 from ..domain.messages import Message, as_json, changed, message
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
+from .places import place_of
 from .reasons import reason_of, returned_nothing, why_not_stored
 from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
@@ -37,6 +38,7 @@ _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
 _MAX_CODE = 100
 _MAX_TYPE = 200
+_MAX_PLACE = 200
 _MAX_NAME = 64  # characters: what a template can name
 _SILENT = Vocabulary()  # the platform's own words are always there
 _MAX_CAUSES = 10
@@ -152,7 +154,17 @@ def _fault_of(
     # A hard limit is raised nowhere, so there is no trace to show.
     lines = "" if code == "hard_time_limit" else _trace(error)
     trace = said(lines, redact)[-_MAX_TRACEBACK:] or None
-    return Fault(code, told, said(name, redact, _MAX_TYPE), retryable, kind, trace, _stored(values))
+    place = None if code == "hard_time_limit" else place_of(error)
+    return Fault(
+        code,
+        told,
+        said(name, redact, _MAX_TYPE),
+        retryable,
+        kind,
+        trace,
+        _stored(values),
+        None if place is None else said(place, redact, _MAX_PLACE),
+    )
 
 
 def _read(error: BaseException, name: str, default: object) -> Any:

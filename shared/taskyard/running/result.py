@@ -40,9 +40,8 @@ def stored_form(model: BaseModel, redact: Redact) -> Any:
     count.list_fields(model, MAX_DEPTH + 1)
     value = model.model_dump(mode="json")
     check_storable(value)
-    plain = model.model_dump(mode="python", warnings=False)
-    if plain != value:  # nearly all are equal
-        plain = _Count().listed(plain, MAX_DEPTH + 1)
+    if vars(model) != value:  # nearly all are equal
+        plain = _Count().listed(model.model_dump(mode="python", warnings=False), MAX_DEPTH + 1)
         _check_numbers(plain, value, "")
         _check_keys(type(model), plain, value)
     return value if redact is str else _struck(value, redact)

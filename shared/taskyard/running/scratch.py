@@ -9,11 +9,12 @@ from pathlib import Path
 
 
 class Scratch:
-    """`<above>/<name>`, made when it is first asked for. `above` has to be there; None: there is none."""
+    """`<above>/<name>`, made when it is first asked for; the parts of the name are put together then. `above` has to be
+    there; None: there is none."""
 
     __slots__ = ("_above", "_is_made", "_name")
 
-    def __init__(self, above: Path | None, name: str) -> None:
+    def __init__(self, above: Path | None, *name: object) -> None:
         self._above = above
         self._name = name
         self._is_made = False
@@ -26,7 +27,7 @@ class Scratch:
         """Raises OSError where it cannot be made."""
         if self._above is None:
             raise FileNotFoundError("this process has no directory for temporary files")
-        path = self._above / self._name
+        path = self._path_in(self._above)
         # Before it is there: what is made is removed, also where an interrupt comes in between.
         self._is_made = True
         path.mkdir(mode=0o700, exist_ok=True)
@@ -35,7 +36,10 @@ class Scratch:
     def remove(self) -> None:
         """With all that is in it. What cannot be removed now goes with the child's directory."""
         if self._is_made and self._above is not None:
-            remove_tree(self._above / self._name)
+            remove_tree(self._path_in(self._above))
+
+    def _path_in(self, above: Path) -> Path:
+        return above / "-".join(map(str, self._name))
 
 
 def remove_tree(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from ..telemetry import logging
 from .context import MAX_LINE, TaskContext
 from .speech import Redact, longest
 
@@ -68,19 +69,13 @@ class Speaker:
         self.token = _speaker.set(self)
         if self.context.redact is not str:
             _redacts[id(self)] = self.context.redact
-        structlog.contextvars.bind_contextvars(
-            task_id=str(self.context.task_id),
-            task_name=self.context.name,
-            attempt=self.context.attempt,
-            request_id=self.context.request_id,
-            trace_id=self.context.trace_id,
-        )
 
     def __exit__(self, *_: object) -> None:
-        structlog.contextvars.unbind_contextvars(*BOUND)
         if self.token is not None:
             _speaker.reset(self.token)
-        self._finish_lines(list(self.open))
+        structlog.contextvars.unbind_contextvars(*BOUND)  # the next task of this thread may be another's
+        if self.open:
+            self._finish_lines(list(self.open))
         _redacts.pop(id(self), None)
 
     def run_thread(self, run: Callable[[], None]) -> None:
@@ -115,6 +110,16 @@ def current(context: TaskContext) -> AbstractContextManager[None]:
     return Speaker(context)
 
 
+def named_here() -> dict[str, Any]:
+    """What each line of the service's log carries that is written in a task: made for the line, because most tasks
+    write none."""
+    if (here := speaker()) is None:
+        return {}
+    context = here.context
+    told = str(context.task_id), context.name, context.attempt, context.request_id, context.trace_id
+    return dict(zip(BOUND, told, strict=True))
+
+
 def redact_here() -> Redact:
     """What the service's log must not show of a line that is written here. Outside of tasks (asyncio reports an error
     that nobody has awaited) that is what any of the running ones must not show."""
@@ -128,6 +133,9 @@ def _redacted(every: list[Redact], text: str) -> str:
     for redact in every:
         text = redact(text)
     return text
+
+
+logging.contexts.append(named_here)
 
 
 def follow_into_threads() -> None:

@@ -66,6 +66,9 @@ class _Strike:
 
 def strike_out(secrets: Iterable[str]) -> Redact:
     """A function that replaces each of the secret texts by `***`."""
+    secrets = list(secrets)
+    if not secrets:  # as nearly always
+        return str
     # A secret of several lines (a PEM file) may appear line by line, and escaped within quotes.
     parts = {p for s in secrets for p in (s, *(line for line in s.splitlines() if len(line) >= _TELLING))}
     texts = {t for p in parts if p for t in _spellings(p)}

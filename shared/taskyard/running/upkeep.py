@@ -17,9 +17,11 @@ from sqlalchemy import Connection, Row
 from ..domain.errors import TaskError
 from ..failpoints import failpoint
 from ..lifecycle import archive as archiving
+from ..lifecycle import operations
 from ..lifecycle.archive import Archived
 from ..lifecycle.committed import Announcer, commit
-from ..lifecycle.erase import Erased, erase
+from ..lifecycle.erase import Erased, erase, rename_limits, would_cancel
+from ..lifecycle.operations import Batch, Kind, Operation
 from ..store import old_files, old_tasks, persons, task_archives, tree_items
 from ..store.audit import Actor
 from ..store.old_tasks import Ages, Look
@@ -32,13 +34,15 @@ Run = Callable[[Callable[[Connection], Any]], Any]
 
 
 class Upkeep:
-    """`run` runs a verb in a transaction, and `announcer` tells what of it others wait for. The methods wait for
+    """`run` runs a verb in a transaction, and `announcer` tells what of it others wait for. `life` is that of a task
+    that is run again, from its due time to its end. The methods wait for
     PostgreSQL and raise LedgerUnavailable where it does not answer; call them within `context.shield`, so that no
     interrupt cuts a transaction in two."""
 
-    def __init__(self, run: Run, announcer: Announcer) -> None:
+    def __init__(self, run: Run, announcer: Announcer, *, life: timedelta) -> None:
         self._run = run
         self._announcer = announcer
+        self._life = life
 
     # Archives of tasks
 
@@ -108,6 +112,31 @@ class Upkeep:
         gone: list[TreeItem] = self._run(delete)
         return gone
 
+    # Changes of many tasks
+
+    def operation(self, task_id: UUID, kind: Kind, conditions: dict[str, Any]) -> Operation | None:
+        """None where nobody has asked this task to make it."""
+        found: Operation | None = self._run(
+            partial(operations.asked, task_id=task_id, kind=kind, conditions=conditions)
+        )
+        return found
+
+    def count_for(self, operation: Operation) -> int:
+        found: int = self._run(partial(operations.count, wanted=operation.wanted))
+        return found
+
+    def change_tasks(self, operation: Operation, *, behind: UUID | None, per_second: float | None, limit: int) -> Batch:
+        verb = partial(
+            operations.change,
+            operation=operation,
+            behind=behind,
+            life=self._life,
+            per_second=per_second,
+            limit=limit,
+        )
+        done: Batch = commit(self._run, verb, self._announcer)
+        return done
+
     # What is kept of a person
 
     def is_erasure_asked(self, user_id: int, task_id: UUID, *, dry_run: bool) -> bool:
@@ -130,10 +159,18 @@ class Upkeep:
         found: Standing = self._run(partial(persons.standing, of=person))
         return found
 
+    def rename_limits(self, person: Person) -> int:
+        renamed: int = commit(self._run, partial(rename_limits, of=person), self._announcer)
+        return renamed
+
     def erase(self, person: Person, found: Found, *, by: UUID) -> Erased:
         verb = partial(erase, of=person, found=found, by=Actor(f"task:{by}"))
         done: Erased = commit(self._run, verb, self._announcer)
         return done
+
+    def would_cancel(self, found: Found) -> int:
+        count: int = self._run(partial(would_cancel, found=found))
+        return count
 
     def blank_answers(
         self, person: Person, after: tuple[UUID, str], *, dry_run: bool

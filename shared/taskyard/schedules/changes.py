@@ -149,7 +149,7 @@ def trigger(
     done: Committed[list[SubmittedTask]] = submit(conn, [task])
     row = conn.execute(_BY_HAND, {"schedule_id": schedule.id, "task_id": task.id, "outcome": SUBMITTED}).one()
     audit.record(conn, by, Action.SCHEDULE_TRIGGER, schedule.id, name=schedule.name, task_id=str(task.id))
-    return done.answering(Fire(**row._mapping))
+    return done.answering(Fire(**row._mapping, task_state=done.answer[0].state))
 
 
 # The row is locked, so that two calls never have the same microsecond.

@@ -82,6 +82,14 @@ def publishing(tracer: Tracer | None, tasks: Sequence[NewTask]) -> AbstractConte
     return nullcontext(_NOT_TRACED) if tracer is None else tracer.publishing(tasks)
 
 
+def import_exports(settings: Settings) -> None:
+    """Imports what `start_exports` will, and starts nothing: in a process that will be forked."""
+    if are_traces_on(os.environ):
+        from . import spans  # noqa: F401
+    if settings.sentry_dsn is not None:
+        from . import sentry  # noqa: F401
+
+
 def start_exports(service: str, settings: Settings, *, process: str = "", traces: bool = True) -> Exports:
     """Call it once a process, after logging is set up. `process` tells processes of a service apart.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 from structlog.typing import Processor
 
 _NOT_SHOWN = "line_not_shown"
+# What else each line carries, by where it is written: asked for each line.
+contexts: list[Callable[[], Mapping[str, Any]]] = []
 
 
 def set_up_logging(service: str, *, level: str = "info", style: str = "auto", process: str | None = None) -> None:
@@ -20,13 +23,15 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     `timestamp, level, event, service, process` and what is bound in context variables
     (`request_id`, `task_id`, `task_name`, `attempt`, `trace_id`).
     """
+    name_process(process or str(os.getpid()))
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
+        _merge_contexts,  # first: what a task binds under these names does not count
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
-        _constants(service, process or str(os.getpid())),
+        _constants(service),
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: Processor = structlog.processors.JSONRenderer()
@@ -64,6 +69,13 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 
+def _merge_contexts(_: Any, __: str, event: Any) -> Any:
+    for context in contexts:
+        for name, value in context().items():
+            event.setdefault(name, value)
+    return event
+
+
 class _Record(logging.LogRecord):
     def getMessage(self) -> str:  # noqa: N802 - logging's name
         try:
@@ -83,10 +95,20 @@ class _Output(logging.StreamHandler[Any]):
             self.emit(told)
 
 
-def _constants(service: str, process: str) -> Processor:
+def name_process(name: str) -> None:
+    """From now on the lines carry this `process`: in a process that was forked after `set_up_logging`. Loggers keep
+    the processors that they were first used with, so these are not set up again."""
+    global _process  # noqa: PLW0603 - as above
+    _process = name
+
+
+_process = ""
+
+
+def _constants(service: str) -> Processor:
     def add(_: Any, __: str, event: Any) -> Any:
         event.setdefault("service", service)
-        event.setdefault("process", process)
+        event.setdefault("process", _process)
         event.pop("color_message", None)  # uvicorn's copy of the message, with escape codes
         return event
 

@@ -35,11 +35,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, ProcessCollector, values
 from prometheus_client.core import GaugeMetricFamily
 
 from ..version import __version__
-from .metrics_families import MAX_TASK_NAMES, OTHER, Dependency, Family, GrowingLabel, Labels, M
+from .metrics_families import MAX_TASK_NAMES, OTHER, Dependency, Family, GrowingLabel, Histogram, Labels, M
 from .metrics_files import SharedCollector, SharedFiles, remove_directory, shared_directory
 from .metrics_server import MetricsPortTaken, MetricsServer
 
@@ -83,14 +83,23 @@ class Metrics:
     """One service's metrics. All names get the prefix `taskyard_`.
 
     `shared`: count in files that another process serves. Gauges always name the mode that combines those of several
-    processes; only modes that forget dead processes are allowed.
+    processes; only modes that forget dead processes are allowed. `dependencies`: those that the service talks to
+    itself.
     """
 
-    def __init__(self, service: str, *, shared: SharedFiles | None = None, version: str = __version__) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        shared: SharedFiles | None = None,
+        version: str = __version__,
+        dependencies: Sequence[str] = ("database", "redis"),
+    ) -> None:
         # Creation times would double the number of series, and get lost in shared files.
         disable_created: Any = prometheus_client.disable_created_metrics
         disable_created()
         self._shared = shared
+        self.is_shared = shared is not None
         self._value_class: Any = values.MutexValue if shared is None else shared.value_class()
         self._refreshers: list[Callable[[], None]] = []
         # The labels of each metric by its name, also of those that are shown at times only (`shown_while`).
@@ -105,7 +114,7 @@ class Metrics:
         self._dependencies = self.gauges(
             "dependency_up",
             "1 while the dependency answers; 0 before its first answer.",
-            {"dependency": ("database", "redis")},
+            {"dependency": dependencies},
             mode="livemin",
         )
 

@@ -6,13 +6,16 @@ import itertools
 import logging
 import math
 import time
+from bisect import bisect_left
+from collections import Counter as Counts
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import prometheus_client
 import redis
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from ..domain.errors import BrokerFull
 
@@ -21,6 +24,18 @@ log = logging.getLogger(__name__)
 OTHER = "_other"
 
 Labels = Mapping[str, Collection[str]]
+
+
+class Histogram(prometheus_client.Histogram):
+    """One that takes many values at a time."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """As `observe` for each, at the cost of a few: only the sums are written."""
+        self._raise_if_not_observable()  # type: ignore[no-untyped-call]
+        self._sum.inc(sum(amounts))
+        for place, count in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[place].inc(count)
+
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -73,18 +88,23 @@ class Family(dict[Any, M], Generic[M]):
         sizes = [r.ceiling if isinstance(r, GrowingLabel) else len(r) for r in self._registries]
         self._widest = sizes.index(max(sizes))
         self._room = MAX_MET
+        self._expected: set[str | tuple[str, ...]] = set()
         self.know(known if known is not None else itertools.product(*labels.values()))
 
-    def know(self, label_sets: Iterable[Sequence[str]]) -> None:
-        """These series exist from now on."""
-        for values in label_sets:
-            self._add(self._safe(tuple(values)))
+    def know(self, label_sets: Iterable[Sequence[str]], *, from_start: bool = True) -> None:
+        """These series exist from now on, or from when something is counted under them: where another process, whose
+        metrics are served together with those of this one, shows them until then."""
+        safe = [self._safe(tuple(values)) for values in label_sets]
+        if not from_start:
+            self._expected.update(map(_key, safe))
+        for values in safe if from_start else ():
+            self._add(values)
 
     def key(self, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
         """The label values under which `given` is counted, which exist from now on: unknown ones become `_other`."""
         values: tuple[str, ...] = self._safe((given,) if isinstance(given, str) else given)
         if _key(values) not in self:
-            if values[self._widest] != OTHER:
+            if values[self._widest] != OTHER and _key(values) not in self._expected:
                 if self._room > 0:
                     self._room -= 1
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import os
@@ -20,24 +21,48 @@ from prometheus_client.values import MultiProcessValue
 log = logging.getLogger(__name__)
 
 _STEM = "taskyard-metrics-"
+# Descriptors whose locks say that the directories are in use; the kernel lets go of them when this process ends.
+_held: dict[Path, int] = {}
 
 
 def shared_directory() -> Path:
     """A new, empty directory for the files; in a memory file system where there is one.
 
-    Directories of dead supervisors are removed: a supervisor ended by `kill -9` cannot do it.
+    Directories of dead supervisors are removed: a supervisor ended by `kill -9` cannot do it. Each holds a lock on its
+    own: containers that share this memory do not see each other's processes.
     """
     shm = Path("/dev/shm")  # noqa: S108 the system's memory file system; mkdtemp makes the name
     base = shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
     for left in base.glob(f"{_STEM}*"):
         pid = left.name.removeprefix(_STEM).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists():
+        is_away = pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists()
+        if is_away and (lock := _locked(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_STEM}{os.getpid()}-", dir=base))
+            os.close(lock)
+    directory = Path(tempfile.mkdtemp(prefix=f"{_STEM}{os.getpid()}-", dir=base))
+    if (lock := _locked(directory)) is not None:
+        _held[directory] = lock
+    return directory
 
 
 def remove_directory(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
+    if (lock := _held.pop(directory, None)) is not None:
+        os.close(lock)
+
+
+def _locked(directory: Path) -> int | None:
+    """A descriptor with the lock of the directory; None where another process has it."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # removed meanwhile, or another user's
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @dataclass(frozen=True, slots=True)
