@@ -42,11 +42,12 @@ from .reconcile import Reconcile
 from .relay import Relay
 from .rescue import Rescue
 from .retention import Retention
+from .samples import Samples
 from .scheduler import Scheduler
 from .schedules import LOOP as SCHEDULES
 from .schedules import ScheduleLoop, Schedules, StandingSchedules
+from .statistics import Statistics
 from .stop_signals import StopSignals
-from .throughput import Throughput
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -94,7 +95,8 @@ def compose(settings: Settings, telemetry: Metrics, exports: Exports = NO_EXPORT
         Job("rescue", 0.5, lambda: rescue.turn(), {LEDGER}),
         Job("missing", 2.0, lambda: reconcile.turn(), {LEDGER, REDIS}),
         Job("depth", 5.0, lambda: depth.turn(), {LEDGER}),
-        Job("throughput", 5.0, lambda: throughput.turn(), {LEDGER}),
+        # One sample a minute is kept. A job of their own would hold a connection of its own.
+        Job("statistics", 5.0, lambda: _count(statistics, samples), {LEDGER}),
         Job("broker", 5.0, lambda: broker.turn(), {REDIS}),
         Job("maintenance", 10.0, lambda: maintenance.turn(), {LEDGER, REDIS}),
         Job("standing_schedules", 5.0, lambda: standing.turn(), {LEDGER}),
@@ -184,8 +186,9 @@ def compose(settings: Settings, telemetry: Metrics, exports: Exports = NO_EXPORT
         lease=worker_lease,
         tracer=exports.tracer,
     )
-    throughput, retention = (
-        Throughput(leadership, database),
+    statistics, samples, retention = (
+        Statistics(leadership, database),
+        Samples(leadership, lease=worker_lease),
         Retention(leadership, lease=worker_lease, fires_kept=settings.fires_kept),
     )
     return Scheduler(
@@ -206,3 +209,8 @@ def compose(settings: Settings, telemetry: Metrics, exports: Exports = NO_EXPORT
 def _tick(loops: LoopWatch, metrics: SchedulerMetrics) -> None:
     loops.turned(JOBS)
     metrics.last_tick.set_to_current_time()
+
+
+def _count(statistics: Statistics, samples: Samples) -> None:
+    statistics.turn()
+    samples.turn()

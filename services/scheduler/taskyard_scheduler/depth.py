@@ -92,6 +92,8 @@ SELECT p.queue, p.name, c.tasks FROM pair p CROSS JOIN LATERAL (
 ) c
 """)  # noqa: S608 constants only
 
+_RETURNED = sa.text("SELECT queue, count(*) AS groups FROM error_group WHERE returned_at IS NOT NULL GROUP BY queue")
+
 _DEAD_LETTERS_EVERY = timedelta(seconds=30)
 # A million live tasks take a third of a second at worst.
 PATIENCE = timedelta(seconds=10)
@@ -123,9 +125,10 @@ class Depth:
             self._export(*counted)
             self._metrics.queues_counted(term, at)
         if (found := self._dead_letters.make(_count_dead_letters)) is not None:
-            dead, types = found
+            dead, returned, types = found
             self._metrics.know(types)
             _set(self._metrics.dead_letters, [((row.queue, row.name), row.tasks) for row in dead])
+            _set(self._metrics.errors_returned, [(row.queue, row.groups) for row in returned])
             self._metrics.dead_letters_counted(term)
 
     def _count_queues(self, conn: Connection) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]], Sequence[str]]:
@@ -151,8 +154,9 @@ class Depth:
             self._metrics.oldest[key].set(at)
 
 
-def _count_dead_letters(conn: Connection) -> tuple[Sequence[Row[Any]], dict[str, str]]:
-    return conn.execute(_DEAD_LETTERS, {"most": MOST_DEAD_LETTERS}).all(), usual_queues(conn)
+def _count_dead_letters(conn: Connection) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]], dict[str, str]]:
+    dead = conn.execute(_DEAD_LETTERS, {"most": MOST_DEAD_LETTERS}).all()
+    return dead, conn.execute(_RETURNED).all(), usual_queues(conn)
 
 
 def _set(family: Family[Gauge], counts: Sequence[tuple[Any, int]]) -> None:

@@ -67,6 +67,7 @@ class LeaderJob:
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._paused_until = 0.0
         self._logged: str | None = None
+        self._is_in_doubt = False
 
     def run(self, work: Callable[[], T]) -> T | None:
         """What `work` returned; None where this process does not lead, the job pauses, or `work` failed."""
@@ -91,14 +92,20 @@ class LeaderJob:
                 log.info("job_recovered", job=self._name)
             self._backoff.reset()
             self._logged = None
+            self._is_in_doubt = False
             return result
         self._paused_until = self._clock() + self._backoff.next()
         return None
 
     def _unreached(self, server: Dependency, error: Exception, began: float) -> None:
         server.failed(error, began=began)
-        # It answers others: a lock, for example, of which nothing else would tell.
-        if server.is_up and self._logged is None:
+        if not server.is_up:
+            self._is_in_doubt = False
+        elif not self._is_in_doubt:
+            # It has answered others since this call began: it may have gone away after that. The next attempt tells.
+            self._is_in_doubt = True
+        elif self._logged is None:
+            # It answers others: a lock, for example, of which nothing else would tell.
             self._logged = repr(error)
             log.warning("job_failed", job=self._name, error=(str(error) or repr(error)).splitlines()[0])
 

@@ -130,12 +130,16 @@ class DepthMetrics:
             "queue_workers", "Living workers that serve the queue.", {"queue": queues}, mode="livesum"
         )
         self.paused = depth.gauges("queue_paused", "1 while the queue is paused.", {"queue": queues}, mode="livesum")
-        self.dead_letters = metrics.shown_while(self._dead.is_known).gauges(
+        dead = metrics.shown_while(self._dead.is_known)
+        self.dead_letters = dead.gauges(
             "dead_letters",
             "Failed tasks that were neither retried nor discarded; 10,000 are counted at most.",
             {"queue": queues, "task": self._names},
             mode="livesum",
             known=(),
+        )
+        self.errors_returned = dead.gauges(
+            "errors_returned", "Groups of failures that were solved and came back.", {"queue": queues}, mode="livesum"
         )
 
     def know(self, usual_queues: Mapping[str, str]) -> None:

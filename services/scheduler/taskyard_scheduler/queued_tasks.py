@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -30,6 +31,8 @@ T = TypeVar("T")
 PAGE = 1000
 QUEUED_FOR_SECONDS = 30.0
 _FIRST = UUID(int=0)
+# A leader that ends in the middle takes back nothing.
+_TOLD_SECONDS = 3600
 
 # The page is cut before the age is checked, or one page could read through a whole queue of young rows. What runs
 # apart is claimed from the ledger, so it needs no message; what waits for its limit has none yet.
@@ -77,7 +80,7 @@ class Page:
 
 class QueuedTasks:
     """The queries of reconcile and rebuild: `page`, `still_queued` and `publish_again` ask the ledger, `unknown` asks
-    Redis."""
+    Redis, `tell_lost` leaves there what the API tells of both."""
 
     def __init__(self, client: redis.Redis, names: Names, *, age_seconds: float = QUEUED_FOR_SECONDS) -> None:
         self._client = client
@@ -100,6 +103,14 @@ class QueuedTasks:
             following = None if queue is None else Position(queue)
         old = [Publication(row.id, row.queue, row.publication) for row in rows if row.is_old]
         return Page(position.queue, len(rows), old, following)
+
+    def tell_lost(self, lost: int) -> None:
+        # A Redis that is full or away must not keep tasks from being published; the metric tells it all the same.
+        with suppress(redis.RedisError):
+            if lost:
+                self._client.set(self._names.lost, lost, ex=_TOLD_SECONDS)
+            else:
+                self._client.delete(self._names.lost)
 
     def unknown(self, publications: Sequence[Publication]) -> list[Publication]:
         """Those whose message Redis does not hold, neither in a queue nor with a consumer. Raises redis.RedisError."""

@@ -93,11 +93,11 @@ class Rebuild:
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
         for page, unknown in self._steps():
-            self._metrics.unaccounted.set(max(0, left))
+            self._show_lost(max(0, left))
             # Not those that were submitted since, which Redis knows.
             published += self._publisher.publish(unknown)
             left -= page.size
-        self._metrics.unaccounted.set(0)
+        self._show_lost(0)
         return published
 
     def _compare_all(self) -> int:
@@ -110,11 +110,15 @@ class Rebuild:
         for _, unknown in self._steps():
             if unknown:
                 lost += len(self._leadership.read(partial(self._tasks.still_queued, suspects=unknown)))
-                self._metrics.unaccounted.set(lost)
+                self._show_lost(lost)
                 published += self._publisher.publish(unknown)
         self._metrics.reconciled.inc(lost)
-        self._metrics.unaccounted.set(0)
+        self._show_lost(0)
         return published
+
+    def _show_lost(self, lost: int) -> None:
+        self._metrics.unaccounted.set(lost)
+        self._tasks.tell_lost(lost)
 
     def _steps(self) -> Iterator[tuple[Page, list[Publication]]]:
         """A walk through all queued rows. Raises LeadershipLost and _MarkerLost."""

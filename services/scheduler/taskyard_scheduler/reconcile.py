@@ -27,11 +27,12 @@ _SHOWN_SECONDS = 60.0
 
 
 class Unaccounted:
-    """The gauge of lost tasks: each number is shown for a minute at least, and until a walk that began after the last
-    loss found no more."""
+    """How many tasks were lost, as a metric and for the API: each number is shown for a minute at least, and until a
+    walk that began after the last loss found no more."""
 
-    def __init__(self, gauge: Gauge, clock: Callable[[], float]) -> None:
+    def __init__(self, gauge: Gauge, tasks: QueuedTasks, clock: Callable[[], float]) -> None:
         self._gauge = gauge
+        self._tasks = tasks
         self._clock = clock
         self._lost = 0
         self._lost_at = 0.0
@@ -43,6 +44,7 @@ class Unaccounted:
         self._lost, self._lost_at = lost, self._clock()
         self._walk_began_after, self._clean_at = False, None
         self._gauge.set(lost)
+        self._tasks.tell_lost(lost)
 
     def add(self, lost: int) -> None:
         self.show(self._lost + lost)
@@ -87,7 +89,7 @@ class Reconcile:
         self._second_look_seconds = second_look_seconds
         self._clock = clock
         self._walk = Walk(leadership, tasks)
-        self._unaccounted = Unaccounted(metrics.unaccounted, clock)
+        self._unaccounted = Unaccounted(metrics.unaccounted, tasks, clock)
         self._suspects: dict[Publication, float] = {}
         self._changes = 0
         self._epoch: int | None = None

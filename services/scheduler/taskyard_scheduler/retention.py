@@ -7,6 +7,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 import structlog
 
+from taskyard.domain.statistics import Window
 from taskyard.store import task_types
 from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
@@ -54,6 +55,20 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 """)  # noqa: S608 - made of constants
 
 
+def _out_of_window(table: str, window: Window) -> sa.TextClause:
+    return sa.text(f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM {table} WHERE span = '{window}' AND at < now() - CAST(:kept AS interval)
+    LIMIT :limit FOR UPDATE SKIP LOCKED))
+""").bindparams(kept=window.kept)  # noqa: S608 - made of constants
+
+
+_ERROR_GROUPS = sa.text("""
+DELETE FROM error_group WHERE id IN (
+    SELECT id FROM error_group WHERE last_seen_at < now() - CAST(:kept AS interval)
+    LIMIT :limit FOR UPDATE SKIP LOCKED)
+""").bindparams(kept=Window.MONTH.kept)
+
 _PASSES = {
     "idempotency_keys": _IDEMPOTENCY_KEYS,
     "workers": _WORKERS,
@@ -68,6 +83,13 @@ _PASSES = {
     "positions_of_imports": _older("record_import", "moved_at", IMPORTS_KEPT_DAYS),
     # The slowest rate is one an hour.
     "paces_of_limits": _older("limit_pace", "last_at", 1),
+    "error_groups": _ERROR_GROUPS,
+    "samples_of_workers": _older("worker_sample", "at", Window.DAY.kept.days),
+    **{
+        f"{table}_of_{window}": _out_of_window(table, window)
+        for table in ("task_count", "error_count", "queue_sample")
+        for window in Window
+    },
     "cursors_of_syncs": _older("record_sync", "moved_at", SYNCS_KEPT_DAYS),
 }
 
@@ -82,7 +104,8 @@ DELETE FROM schedule_fire WHERE ctid = ANY(ARRAY(
 class Retention:
     """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users, imports and
     syncs do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py`,
-    `store/record_syncs.py` say after how many days). Deletes fires of schedules after `fires_kept`.
+    `store/record_syncs.py` say after how many days). Deletes statistics and groups of failures after twice the window
+    that shows them (`domain/statistics.py`). Deletes fires of schedules after `fires_kept`.
     Retires task types that no worker has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
 
     def __init__(self, leadership: Leadership, *, lease: timedelta, fires_kept: timedelta = timedelta(days=90)) -> None:
