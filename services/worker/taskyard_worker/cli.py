@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,10 +144,16 @@ def run(
     from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
     from .supervisor.composition import serve
+    from .supervisor.starting import fork_first
 
+    first = None
+    if settings.worker_children == "fork":
+        from .child.template import main as be_template
+
+        first = fork_first(partial(be_template, settings=settings))
     try:
         with postgresql_or_exit(PROGRAM):
-            code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
+            code = serve(settings, {k: v for k, v in overrides.items() if v is not None}, first)
     except MetricsPortTaken as e:
         fail(PROGRAM, str(e), FAILED)
     except ExportsMisconfigured as e:
@@ -173,8 +180,7 @@ def types(
     """
     settings = prepared(log_level)
     skills = _skills(settings, settings.worker_queues or settings.queues)
-    for kit in skills.left_out:
-        kit.log()
+    skills.tell_left_out()
     catalogue = skills.catalogue
     rows = [
         {
@@ -209,8 +215,7 @@ def run_task(
     """
     settings = settings_or_exit(PROGRAM, log_level=log_level)
     skills = _skills(settings)
-    for kit in skills.left_out:
-        kit.log()
+    skills.tell_left_out()
     from taskyard.domain.errors import TaskyardError
     from taskyard.running.trial import run_task as run_here
 

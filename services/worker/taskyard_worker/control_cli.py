@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from taskyard.backoff import Backoff
 from taskyard.commands import FAILED, USAGE, AsJson, LogLevel, command_engine, fail
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.processes import ProcessRange
+from taskyard.store.beats import LIVING_CHILDREN
 
 from .inspect_cli import PROGRAM, prepared, print_rows
 
@@ -32,18 +35,21 @@ Wait = Annotated[bool, typer.Option("--wait", help="Until it is done; exits with
 Patience = Annotated[float, typer.Option("--seconds", min=0, help="With --wait: at most so long.")]
 
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
+# A look that takes longer says nothing of the age of heartbeats.
+_PROMPT_SECONDS = 1.0
 _LIVING = """
 SELECT id FROM worker
 WHERE lost_at IS NULL AND stopped_at IS NULL AND beat_at > now() - CAST(:lease AS interval)
     AND (CAST(:name AS text) IS NULL OR name = :name OR CAST(id AS text) = lower(:name))
 """
-_ASKED = """
-SELECT id, name AS worker, processes, drain_asked_at, restart_asked_at, processes_asked, children, stopped_at,
+_ASKED = f"""
+SELECT id, name AS worker, {LIVING_CHILDREN} AS processes, processes AS processes_most,
+    drain_asked_at, restart_asked_at, processes_asked, children, stopped_at, lost_at,
     CASE WHEN lost_at IS NOT NULL OR stopped_at IS NULL AND beat_at <= now() - CAST(:lease AS interval) THEN 'lost'
         ELSE state END AS state
-FROM worker WHERE id = ANY(:ids) ORDER BY name, id
-"""
-_COLUMNS = ["worker", "id", "state", "processes"]
+FROM worker w WHERE id = ANY(:ids) ORDER BY name, id
+"""  # noqa: S608 constants only
+_COLUMNS = ["worker", "id", "state", "processes", "processes_most"]
 
 Row = dict[str, Any]
 Verb = Callable[..., "Committed[list[UUID]]"]
@@ -183,25 +189,65 @@ def _named(rows: Sequence[Row]) -> str:
 def _wait(wish: _Wish, look: Callable[[], list[Row]], seconds: float, lease: timedelta) -> list[Row]:
     """Goes on while PostgreSQL is away; raises LedgerUnavailable where it still is after `seconds`."""
     deadline = time.monotonic() + seconds
-    believed_at = 0.0
     backoff = Backoff(_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+    silent = _Silent(lease.total_seconds())
     while True:
-        pause = _PAUSE_SECONDS
+        pause, began = _PAUSE_SECONDS, time.monotonic()
         try:
-            rows = look()
+            rows = _bounded(look, max(_PROMPT_SECONDS, deadline - began))
         except LedgerUnavailable:
+            silent.forget()
             if time.monotonic() >= deadline:
                 raise
             pause = backoff.next()
         else:
-            if backoff.reset():
-                # All heartbeats are old after an outage, and no worker is lost for that.
-                believed_at = time.monotonic() + lease.total_seconds()
-            given_up = wish.in_vain if time.monotonic() >= believed_at else ()
-            is_over = all(wish.is_done(row) or row["state"] in given_up for row in rows)
+            backoff.reset()
+            lost = silent.for_long(rows, is_prompt=time.monotonic() - began < _PROMPT_SECONDS)
+            undone = [row for row in rows if not wish.is_done(row)]
+            in_vain = [row for row in undone if row["state"] in wish.in_vain]
+            is_over = in_vain == undone and all(row["state"] != "lost" or row["id"] in lost for row in undone)
             if is_over or time.monotonic() >= deadline:
                 return rows
         time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+
+
+class _Silent:
+    """Which workers are lost: the leader says so, or their heartbeats have been overdue for a lease in which PostgreSQL
+    answered each look promptly. While it does not, all heartbeats grow old, and no worker is lost for that.
+    """
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._since: dict[UUID, float] = {}
+
+    def forget(self) -> None:
+        self._since.clear()
+
+    def for_long(self, rows: Sequence[Row], *, is_prompt: bool) -> set[UUID]:
+        if not is_prompt:
+            self.forget()
+        now = time.monotonic()
+        self._since = {row["id"]: self._since.get(row["id"], now) for row in rows if row["state"] == "lost"}
+        lost = {row["id"] for row in rows if row["lost_at"] is not None}
+        return lost | {id_ for id_, since in self._since.items() if now - since >= self._lease_seconds}
+
+
+def _bounded(look: Callable[[], list[Row]], seconds: float) -> list[Row]:
+    """What `look` answers. Raises LedgerUnavailable where it has not after `seconds`: its thread is left to itself, for
+    this program ends then."""
+    answer: Future[list[Row]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(look())
+        except Exception as e:  # noqa: BLE001 - raised by who waits for the answer
+            answer.set_exception(e)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise LedgerUnavailable("PostgreSQL does not answer") from None
 
 
 def _living(conn: Connection, name: str | None, lease: timedelta) -> list[UUID]:

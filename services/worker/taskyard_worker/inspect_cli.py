@@ -7,14 +7,16 @@ from typing import Any
 
 from taskyard.commands import AsJson, LogLevel, command_engine, print_json, settings_or_exit, typer_app
 from taskyard.settings import Settings
+from taskyard.store.beats import HAS_BEGUN, LIVING_CHILDREN
 
 PROGRAM = "taskyard-worker"
 
-_ACTIVE = """
+_ACTIVE = f"""
 SELECT t.id, t.name, t.queue, t.worker, t.attempt, t.started_at FROM queue q CROSS JOIN LATERAL (
     SELECT * FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
-) t ORDER BY t.started_at LIMIT 1000
-"""
+) t LEFT JOIN worker w ON w.id = t.worker_id
+WHERE {HAS_BEGUN} ORDER BY t.started_at LIMIT 1000
+"""  # noqa: S608 constants only
 # `worker.task_types` is all that workers of releases before the registry wrote.
 _REGISTERED = """
 SELECT w.name AS worker, n.name, r.version, t.kit
@@ -25,27 +27,37 @@ LEFT JOIN task_type t ON t.name = r.name AND t.version = r.version
 WHERE w.lost_at IS NULL AND w.stopped_at IS NULL
 ORDER BY w.name, w.id, n.name
 """
-_STATS = """
-SELECT name AS worker, state, processes, threads,
+_STATS = f"""
+SELECT name AS worker, state, {LIVING_CHILDREN} AS processes, processes AS processes_most, threads,
     CAST(round(CAST(coalesce(memory_bytes, 0) AS double precision) / 1048576) AS bigint) AS memory_mb,
     (SELECT CAST(coalesce(sum(CAST(c ->> 'runs' AS bigint)), 0) AS bigint)
         FROM jsonb_array_elements(children) c) AS runs,
     (SELECT coalesce(sum(jsonb_array_length(c -> 'running')), 0) FROM jsonb_array_elements(children) c) AS running,
     beat_at, children
-FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
-"""
-# Counted up to a bound, because a person waits; the scheduler exports exact depths.
+FROM worker w WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
+"""  # noqa: S608 constants only
+# Counted up to a bound, because a person waits; the scheduler exports exact depths. As in its metric, what waits for a
+# limit is `blocked`; where more than 100,000 of a queue do, `queued` is what the scheduler counted last.
 _QUEUES = """
 SELECT q.name AS queue,
     (SELECT count(*) FROM worker w
         WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL
             AND w.drain_asked_at IS NULL) AS workers,
-    (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL
-        LIMIT 100000) t) AS queued,
+    CASE WHEN held.tasks <= 100000 THEN least(queued.tasks - held.tasks, 100000)
+        ELSE (SELECT coalesce(max(tasks), 0) FROM queue_depth WHERE queue = q.name AND state = 'queued')
+    END AS queued,
+    least(held.tasks, 100000) + (SELECT count(*) FROM (
+        SELECT FROM task WHERE queue = q.name AND state = 'blocked' AND finished_at IS NULL LIMIT 100000
+    ) t) AS blocked,
     (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
         LIMIT 100000) t) AS running,
     q.paused_at IS NOT NULL AS paused
-FROM queue q ORDER BY q.name
+FROM queue q
+CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM (
+    SELECT FROM task WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL LIMIT 200000) t) queued
+CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM (
+    SELECT FROM task WHERE queue = q.name AND limited = 'waiting' LIMIT 100001) t) held
+ORDER BY q.name
 """
 
 inspect_app = typer_app("inspect", "What the workers of this installation do, from the ledger.")
@@ -66,14 +78,17 @@ def inspect_registered(as_json: AsJson = False, log_level: LogLevel = None) -> N
 @inspect_app.command("stats")
 def inspect_stats(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
-    columns = ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"]
+    columns = ["worker", "state", "processes", "processes_most", "threads", "memory_mb", "runs", "running"]
     _show(_STATS, columns, as_json, log_level)
 
 
 @inspect_app.command("queues")
 def inspect_queues(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Which worker serves which queue. Example: taskyard-worker inspect queues"""
-    _show(_QUEUES, ["queue", "workers", "queued", "running", "paused"], as_json, log_level)
+    """Workers and tasks of each queue; blocked: steps that wait for others, and what waits for a limit.
+
+    Example: taskyard-worker inspect queues
+    """
+    _show(_QUEUES, ["queue", "workers", "queued", "blocked", "running", "paused"], as_json, log_level)
 
 
 def prepared(log_level: str | None) -> Settings:

@@ -27,10 +27,11 @@ def resident_bytes(pid: int) -> int:
 
 
 def used_together(pids: Iterable[int]) -> int:
-    """The resident memory of these processes, in bytes. What they have in common (libraries, mostly) counts once: as
-    much as the process with most of it has."""
-    found = [_resident_and_shared(pid) for pid in pids]
-    return sum(resident - shared for resident, shared in found) + max((shared for _, shared in found), default=0)
+    """The resident memory of these processes, in bytes. What they have in common counts once: libraries as much as the
+    process with most of them has; and what children share with the template that they were forked from."""
+    found = [(_own(pid), _resident_and_shared(pid)) for pid in pids]
+    own = sum(resident - shared if own is None else own for own, (resident, shared) in found)
+    return own + max((shared for _, (_, shared) in found), default=0)
 
 
 def group_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> int | None:
@@ -106,6 +107,15 @@ def _resident_and_shared(pid: int) -> tuple[int, int]:
         return 0, 0
     page = os.sysconf("SC_PAGE_SIZE")
     return resident * page, shared * page
+
+
+def _own(pid: int) -> int | None:
+    """The memory of a process without that of files, of a page that n processes share the nth part (Pss_Anon); None
+    where the kernel does not tell."""
+    for line in _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss_Anon:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def _candidates(root: Path, membership: Path, v2: str, v1: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Count
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -53,11 +54,15 @@ class NamedType(Protocol):
 
 
 class AttemptMetrics:
-    """Attempts that ended: in a child by themselves, or recorded by the supervisor."""
+    """Attempts that ended: in a child by themselves, or recorded by the supervisor.
+
+    `totals`: those of this process, by their outcome, for the worker's heartbeat.
+    """
 
     def __init__(self, metrics: Metrics, queues: Sequence[str]) -> None:
         self._queues = frozenset(queues)
         self.names = GrowingLabel()
+        self.totals: Count[str] = Count()
         both = {"queue": queues, "task": self.names}
         self._attempts = metrics.counters(
             "task_attempts_total", "Attempts that ended, by their outcome.", {**both, "outcome": OUTCOMES}
@@ -71,19 +76,30 @@ class AttemptMetrics:
             "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
         )
 
-    def know(self, types: Iterable[NamedType]) -> None:
-        """These types have series of their own, which begin at 0, up to the ceiling of `GrowingLabel`."""
+    def know(self, types: Iterable[NamedType], *, from_start: bool = True) -> None:
+        """These types have series of their own, which begin at 0, up to the ceiling of `GrowingLabel`. `from_start`: in
+        this process. The supervisor shows them for its children; the thousands of them would cost each child megabytes.
+        """
         for named in sorted(types, key=lambda t: t.name):
             # A task may be sent to another queue than its type's: that series is made when it happens.
             if self.names.add(named.name) and named.queue in self._queues:
                 pair = (named.queue, named.name)
-                self._attempts.know((*pair, outcome) for outcome in OUTCOMES)
-                self._failures.know((*pair, kind) for kind in FailureKind)
-                self._run_seconds.know([pair])
+                self._attempts.know([(*pair, outcome) for outcome in OUTCOMES], from_start=from_start)
+                self._failures.know([(*pair, kind) for kind in FailureKind], from_start=from_start)
+                self._run_seconds.know([pair], from_start=from_start)
+
+    def succeeded(self, queue: str, name: str, run_seconds: Sequence[float]) -> None:
+        """As `ended`, for many at a time."""
+        word = _OUTCOME[State.SUCCEEDED]
+        self.totals[word] += len(run_seconds)
+        self._attempts[queue, name, word].inc(len(run_seconds))
+        self._run_seconds[queue, name].observe_all(run_seconds)
 
     def ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
         """`state` is the state of the task now."""
-        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
+        word = _OUTCOME.get(state, "")
+        self.totals[word] += 1
+        self._attempts[queue, name, word].inc()
         self._run_seconds[queue, name].observe(run_seconds)
         match outcome:
             case Failed(fault) | RetryIn(fault, _):
@@ -109,6 +125,7 @@ class AttemptMetrics:
             found = guilt[change.task_id]
             # A suspect pays only where it was suspected too often.
             if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
+                self.totals["crashed"] += 1
                 self._attempts[change.queue, change.name, "crashed"].inc()
                 self._failures[change.queue, change.name, FailureKind.CRASH].inc()
                 if change.state is State.FAILED:
@@ -124,7 +141,7 @@ class WorkerMetrics:
     def __init__(self, metrics: Metrics, types: Iterable[NamedType], queues: Sequence[str]) -> None:
         self.metrics = metrics
         self.attempts = AttemptMetrics(metrics, queues)
-        self.attempts.know(types)
+        self.attempts.know(types, from_start=not metrics.is_shared)
         one = {"queue": queues}
         self._waits = metrics.histograms(
             "task_queue_wait_seconds",
@@ -174,24 +191,34 @@ class WorkerMetrics:
         return self._transactions["claim"].time()
 
     def claimed(self, works: Sequence[Claimed]) -> None:
+        waits: dict[str, list[float]] = defaultdict(list)
         for work in works:
-            self._waits[work.queue].observe(max(0.0, work.waited_seconds))
-            self._claims[work.queue] += 1
+            waits[work.queue].append(max(0.0, work.waited_seconds))
+        for queue, seconds in waits.items():
+            self._waits[queue].observe_all(seconds)
+            self._claims[queue] += len(seconds)
 
     # For the writer
 
     def finishing(self) -> AbstractContextManager[object]:
         return self._transactions["finish"].time()
 
-    def recorded(self, end: End, state: State) -> None:
-        """An outcome was recorded; `state` is the state of its task now."""
-        work = end.slot.work
-        if work is None:
-            return
-        self._ends[work.queue] += 1
-        if end.run_seconds is None:
-            return  # the claim had not begun: no attempt was made
-        self.attempts.ended(work.queue, work.name, end.outcome, state, end.run_seconds)
+    def recorded(self, ends: Iterable[tuple[End, State]]) -> None:
+        """Outcomes were recorded, each with the state that its task is in now."""
+        succeeded: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for end, state in ends:
+            work = end.slot.work
+            if work is None:
+                continue
+            self._ends[work.queue] += 1
+            if end.run_seconds is None:
+                continue  # the claim had not begun: no attempt was made
+            if state is State.SUCCEEDED:
+                succeeded[work.queue, work.name].append(end.run_seconds)
+            else:
+                self.attempts.ended(work.queue, work.name, end.outcome, state, end.run_seconds)
+        for (queue, name), seconds in succeeded.items():
+            self.attempts.succeeded(queue, name, seconds)
 
     def fenced(self, end: End) -> None:
         self._fenced.inc()

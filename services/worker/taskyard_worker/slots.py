@@ -18,7 +18,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
@@ -29,7 +29,7 @@ from taskyard.lifecycle.claim import Claimed
 # The capacity of a child. `async def` tasks run beside those in threads, so many at a time:
 ASYNC_LIMIT = 100
 # Claims ahead of the threads, at most:
-AHEAD_PER_THREAD = 4
+AHEAD_PER_THREAD = 16
 # Finished tasks that wait for the writer. More would only pile up while PostgreSQL is away.
 BACKLOG = 256
 
@@ -38,6 +38,10 @@ _KEY_BYTES = 400
 
 # pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
 _HEADER = struct.Struct("<QddddI4x")
+# How many attempts have ended here, by their outcome.
+ENDS = ("succeeded", "failed", "retrying", "cancelled")
+_ENDS, _ENDS_AT = struct.Struct(f"<{len(ENDS)}Q"), _HEADER.size
+_HEAD_SIZE = _HEADER.size + _ENDS.size
 # phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name, submitter
 _ENTRY = struct.Struct(f"<BBxxIII16s16sddd{MAX_NAME_BYTES}s{_KEY_BYTES}s")
 _BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
@@ -60,6 +64,10 @@ class Phase(IntEnum):
     CLAIMED = 2
     BEGUN = 3
     FINISHED = 4
+
+
+# A look at a member of an enum costs more than the comparison, and there are hundreds of entries.
+_FREE = int(Phase.FREE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class SlotTable:
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.size = size
-        self._map = mmap.mmap(fd, _HEADER.size + size * _ENTRY.size)
+        self._map = mmap.mmap(fd, _HEAD_SIZE + size * _ENTRY.size)
 
     @classmethod
     def create(cls, size: int) -> SlotTable:
@@ -115,7 +123,7 @@ class SlotTable:
         else:
             with tempfile.TemporaryFile(prefix="taskyard-slots-") as file:
                 fd = os.dup(file.fileno())
-        os.truncate(fd, _HEADER.size + size * _ENTRY.size)
+        os.truncate(fd, _HEAD_SIZE + size * _ENTRY.size)
         return cls(fd, size)
 
     def hand_down(self) -> None:
@@ -128,7 +136,7 @@ class SlotTable:
     def detach(self) -> None:
         """In a copy of the child: what it writes is for itself."""
         self._map.close()
-        self._map = mmap.mmap(-1, _HEADER.size + self.size * _ENTRY.size)
+        self._map = mmap.mmap(-1, _HEAD_SIZE + self.size * _ENTRY.size)
 
     # The child's side. Entries are packed first and copied then: `pack_into` would zero the entry for a moment, and a
     # supervisor that reads in that moment, or a child that dies in it, would lose a claim.
@@ -157,6 +165,10 @@ class SlotTable:
     def report(self, *, pid: int, tick: float, polled: float, fetched: float, wrote: float, runs: int) -> None:
         self._put(0, _HEADER, pid, tick, polled, fetched, wrote, runs)
 
+    def count(self, ends: Mapping[str, int]) -> None:
+        """How many attempts have ended here so far, by their outcome."""
+        self._put(_ENDS_AT, _ENDS, *(ends.get(outcome, 0) for outcome in ENDS))
+
     def _put(self, at: int, shape: struct.Struct, *values: float | bytes) -> None:
         self._map[at : at + shape.size] = shape.pack(*values)
 
@@ -165,20 +177,27 @@ class SlotTable:
     def header(self) -> Header:
         return Header(*_HEADER.unpack_from(self._map, 0))
 
-    def entries(self) -> Iterator[Entry]:
-        """Every claim that the child holds."""
+    def ends(self) -> dict[str, int]:
+        return dict(zip(ENDS, _ENDS.unpack_from(self._map, _ENDS_AT), strict=True))
+
+    def holds(self, phase: Phase) -> bool:
+        """Whether a claim is in this phase."""
+        return any(self._map[self._at(index)] == phase for index in range(self.size))
+
+    def entries(self, only: Phase | None = None) -> Iterator[Entry]:
+        """Every claim that the child holds, or `only` those of this phase."""
         for index in range(self.size):
             at = self._at(index)
-            if self._map[at] == Phase.FREE:
+            if (found := self._map[at]) == _FREE or (only is not None and found != only):
                 continue
             # Copied at once: read field by field, the entry could mix two claims.
             entry = _ENTRY.unpack(self._map[at : at + _ENTRY.size])
             phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, *words = entry
-            if phase != Phase.FREE:
+            if phase != Phase.FREE and (only is None or phase == only):
                 ids = UUID(bytes=task), UUID(bytes=claim)
                 told = (word.rstrip(b"\x00").decode(errors="replace") for word in words)
                 yield Entry(Phase(phase), bool(expires), attempt, failures, attempts, *ids, claimed, begun, hard, *told)
 
     @staticmethod
     def _at(index: int) -> int:
-        return _HEADER.size + index * _ENTRY.size
+        return _HEAD_SIZE + index * _ENTRY.size

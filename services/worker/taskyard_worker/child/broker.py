@@ -1,8 +1,9 @@
 """Dramatiq, as far as a child uses it: a `Worker` with M threads and one consumer, which is ours.
 
 Dramatiq starts a thread that iterates over what the broker's `consume` returns for its one declared queue, `lanes`,
-which exists in this process only. It puts each message on the work queue of the threads. The consumer behind that
-iterator outlives it, because Dramatiq makes a new iterator after an error.
+which exists in this process only. It puts each message on the work queue of the threads. A message here names no task:
+it calls a thread to the claims that wait in the claim table. The consumer behind that iterator outlives it, because
+Dramatiq makes a new iterator after an error.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import Any
 from dramatiq import Broker, Consumer, Message, MessageProxy
 
 from taskyard.broker.names import ACTOR, LANES
-
-from .claim_table import Slot
 
 
 class ChildBroker(Broker):
@@ -54,6 +53,6 @@ class SourceConsumer(Consumer):
         """Claims that no thread took are released through the writer (`ClaimTable.give_back`)."""
 
 
-def message_of(slot: Slot) -> MessageProxy:
-    """The message for Dramatiq's threads. It never leaves this process, so it carries the slot itself."""
-    return MessageProxy(Message(queue_name=LANES, actor_name=ACTOR, args=(slot,), kwargs={}, options={}))
+def call() -> MessageProxy:
+    """The message that calls one of Dramatiq's threads. It never leaves this process."""
+    return MessageProxy(Message(queue_name=LANES, actor_name=ACTOR, args=(), kwargs={}, options={}))

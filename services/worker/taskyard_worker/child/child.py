@@ -21,18 +21,22 @@ from taskyard.running.hooks import Hooks
 from ..metrics import WorkerMetrics
 from ..quarantine.consumer import SuspectConsumer
 from ..slots import Kind, Phase, SlotTable
-from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
+from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable
 from .consumer import TaskConsumer
 from .event_loop import EventLoop
 from .leftovers import Leftovers
 from .runner import Records
+from .slot import Slot
 from .slowed import Slowed
 from .wear import Wear, Worn
 from .writer import End, Writer
 
 log = structlog.stdlib.get_logger(__name__)
 
-_UNBEGUN_SECONDS = 1.0
+_TICK_SECONDS = 0.25
+_RETIRING_TICK_SECONDS = 0.03
+# While something is claimed and has not begun.
+_AHEAD_TICK_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _STOPPING = "the worker is stopping"
 # How long the end of a broken child may take: its tasks are held as long.
@@ -91,6 +95,7 @@ class Interrupter:
             self._records.end(End(slot, Cancelled("cancelled before it began"), None, time.monotonic()))
             return True
         if slot.phase is Phase.CLAIMING:
+            slot.is_cancelled = True
             return False  # PostgreSQL knows the claim already, and its answer is on the way
         if slot.phase is not Phase.BEGUN:
             return True
@@ -109,6 +114,7 @@ class Child:
         self._interrupter = Interrupter(parts.table, parts.writer)
         self._retired = False
         self._look_at = 0.0
+        self._figures_at = 0.0
         self.has_abandoned = False
         """Whether an attempt that was recorded as over may still run here."""
 
@@ -128,11 +134,15 @@ class Child:
             wrote=parts.writer.wrote,
             runs=parts.table.runs,
         )
+        parts.slots.count(parts.metrics.attempts.totals)
         if self._retired:
-            self._release(older_than=0.0, cause=_STOPPING)
+            self._release(parts.table.give_back(), _STOPPING)
         else:
-            self._release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
+            self._release(parts.table.give_back_stalled(), "no thread was free in time")
         self._interrupter.turn()
+        if time.monotonic() < self._figures_at:
+            return
+        self._figures_at = time.monotonic() + _TICK_SECONDS
         if not parts.table.running:
             for left in parts.leftovers.of_all_threads():
                 log.warning("program_left", pid=left.pid, command=left.name)
@@ -140,6 +150,12 @@ class Child:
             parts.metrics.update_gauges(parts.table, parts.consumer.polled)
         except Exception:  # figures are not worth a child with all its tasks
             log.exception("metrics_failed")
+
+    def next_turn(self) -> float:
+        """In how many seconds the next turn is due."""
+        if self._retired:
+            return _RETIRING_TICK_SECONDS
+        return _AHEAD_TICK_SECONDS if self._parts.table.unbegun else _TICK_SECONDS
 
     def cancel(self, task_id: UUID, claim: UUID) -> None:
         """A user cancelled this task."""
@@ -158,6 +174,10 @@ class Child:
     def resume(self, queues: Sequence[str]) -> None:
         """These queues are no longer paused."""
         self._parts.consumer.resume(queues)
+
+    def recall(self, queues: Sequence[str]) -> None:
+        """These were paused, limited or purged: what has not begun of them is given back."""
+        self._release(self._parts.table.give_back(queues), "its queue was changed before it began")
 
     def met_suspects(self) -> bool:
         """Whether a task came by since the last call that has to run apart."""
@@ -211,7 +231,7 @@ class Child:
         self._retired = True
         self._parts.wear.give_reserve()
         self._parts.consumer.drain()
-        self._release(older_than=0.0, cause=_STOPPING)
+        self._release(self._parts.table.give_back(), _STOPPING)
 
     @property
     def is_done(self) -> bool:
@@ -223,13 +243,13 @@ class Child:
         """After the last task: records and announces what is left."""
         self._parts.threads.stop(timeout=100 if self.has_abandoned else 5_000)
         self._parts.writer.stop(timeout=10.0)
+        self._parts.slots.count(self._parts.metrics.attempts.totals)
         self._parts.dispatcher.stop()
         self._parts.hooks.child_ending()  # whatever it does, all outcomes are recorded
         for engine in self._parts.engines:
             engine.dispose()
 
-    def _release(self, *, older_than: float, cause: str) -> None:
-        """Gives claims back that have not begun."""
+    def _release(self, slots: Sequence[Slot], cause: str) -> None:
         now = time.monotonic()
-        for slot in self._parts.table.give_back(older_than=older_than):
+        for slot in slots:
             self._parts.writer.end(End(slot, Released(cause), None, now))

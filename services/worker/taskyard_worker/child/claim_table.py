@@ -5,47 +5,23 @@ It limits how much may be fetched, hands each claim to exactly one thread, and m
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
 
 from taskyard.lifecycle.claim import Claimed
 
 from ..slots import ASYNC_LIMIT, BACKLOG, Phase, SlotTable
 from .interrupts import Interruptible
-from .limits import UNLIMITED, Limits
+from .limits import Limits
 from .prefetch import Prefetch
+from .slot import Slot
+from .waiting import Waiting
 
 # What a task breaks in its child shows at one of the main thread's next turns.
 SHOWS_WITHIN_SECONDS = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """In whose name a child claims: its worker's row, and its own name in that of its worker."""
-
-    worker_id: UUID
-    label: str
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """One claim. `work` and `limits` are known once it is won, `run` once it has begun. `is_told`: the task was told of
-    its soft limit."""
-
-    index: int
-    task_id: UUID
-    claim: UUID
-    phase: Phase
-    claimed_at: float
-    is_async: bool = False
-    work: Claimed | None = None
-    limits: Limits = UNLIMITED
-    run: Interruptible | None = None
-    begun_at: float = 0.0
-    is_told: bool = False
 
 
 class ClaimTable:
@@ -59,19 +35,23 @@ class ClaimTable:
         threads: int,
         async_limit: int = ASYNC_LIMIT,
         async_types: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.threads = threads
+        self.waiting = Waiting(threads)
         self.async_limit = async_limit
         self._async_types = async_types
         self._table = table
+        self._clock = clock
         self._free = list(range(table.size))
         self._slots: dict[int, Slot] = {}
-        self._prefetch = Prefetch(threads)
+        self._prefetch = Prefetch(threads, clock)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pending = 0  # claiming, claimed, or begun in a thread
+        self._pending = 0  # claiming, claimed, or in a thread
         self._unbegun = 0
         self._async = 0
+        self._async_queues: set[str] = set()  # where coroutines have come from
         self._refill_at = -1  # while the consumer waits: it is woken once so few are unbegun
         self._closed = False
         self.runs = 0
@@ -89,14 +69,20 @@ class ClaimTable:
             return self._room(queues)
 
     def _room(self, queues: Sequence[str]) -> int:
-        if self._async >= self.async_limit:
-            return 0
-        ahead = self._prefetch.least(queues)
+        ahead = self._ahead(queues)
         # Refill when half of the reserve is used up: one claim a task would cost one commit a task.
         if ahead and self._unbegun > ahead // 2:
             return 0
-        room = self.threads + ahead - self._pending
-        return max(0, min(room, len(self._free) - BACKLOG // 2))
+        room = min(self.threads + ahead - self._pending, len(self._free) - BACKLOG // 2)
+        if not self._async_queues.isdisjoint(queues):
+            room = min(room, self.async_limit - self._async - self._unbegun)
+        return max(0, room)
+
+    def _ahead(self, queues: Sequence[str]) -> int:
+        ahead = self._prefetch.least(queues)
+        if not self._async_queues.isdisjoint(queues):  # whatever is claimed may be a coroutine
+            ahead = min(ahead, self.async_limit - self._async - self.threads)
+        return max(0, ahead)
 
     def wait_for_room(self, queues: Sequence[str], timeout: float) -> int:
         """Waits until something may be fetched; 0 after `timeout` seconds, or once the table is closed."""
@@ -107,7 +93,7 @@ class ClaimTable:
                     left = deadline - time.monotonic()
                     if left <= 0 or self._closed:
                         return 0
-                    self._refill_at = self._prefetch.least(queues) // 2
+                    self._refill_at = self._ahead(queues) // 2
                     self._changed.wait(left)
                 return room
             finally:
@@ -121,7 +107,7 @@ class ClaimTable:
 
     def enter(self, ids: Sequence[UUID], claim: UUID) -> list[Slot]:
         """Takes a slot for each id, before PostgreSQL is asked for the claims."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             slots = []
             for task_id in ids:
@@ -136,7 +122,7 @@ class ClaimTable:
     def settle(self, slots: Sequence[Slot], won: Sequence[Claimed]) -> list[Slot]:
         """Keeps the slots whose claim was won and frees the others; returns those that it keeps."""
         by_id = {work.id: work for work in won}
-        now = time.monotonic()
+        now = self._clock()
         kept = []
         with self._changed:
             for slot in slots:
@@ -145,10 +131,11 @@ class ClaimTable:
                     self._drop(slot)
                     continue
                 slot.work, slot.claimed_at, slot.phase = work, now, Phase.CLAIMED
-                slot.is_async = work.name in self._async_types
+                if work.name in self._async_types:
+                    slot.is_async = True
+                    self._async_queues.add(work.queue)
                 limits = slot.limits = Limits.of(work)
-                hard, expires = limits.hard_seconds, limits.hard_expires
-                self._table.describe(slot.index, work, hard_seconds=hard, expires=expires)
+                self._table.describe(slot.index, work, hard_seconds=limits.hard_seconds, expires=limits.hard_expires)
                 self._table.set_phase(slot.index, Phase.CLAIMED)
                 kept.append(slot)
             self._wake_consumer()
@@ -157,11 +144,11 @@ class ClaimTable:
     # For the threads
 
     def begin(self, slot: Slot, run: Interruptible | None = None) -> bool:
-        """False where the claim was given back meanwhile."""
+        """False where the claim was given back or cancelled meanwhile."""
         with self._lock:
-            if slot.phase is not Phase.CLAIMED:
+            if slot.phase is not Phase.CLAIMED or slot.is_cancelled:
                 return False
-            slot.phase, slot.run, slot.begun_at = Phase.BEGUN, run, time.monotonic()
+            slot.phase, slot.run, slot.begun_at = Phase.BEGUN, run, self._clock()
             self._table.begin(slot.index)
             self._unbegun -= 1
             if slot.is_async:
@@ -169,27 +156,37 @@ class ClaimTable:
                 self._pending -= 1
                 self._async += 1
                 self._wake_consumer()
+            else:
+                self._prefetch.began(slot)
         return True
 
     def begin_again(self, slot: Slot) -> None:
         """Its limits count from now."""
         with self._lock:
             if slot.phase is Phase.BEGUN:
-                slot.begun_at = time.monotonic()
+                slot.begun_at = self._clock()
                 self._table.begin(slot.index)
 
     def finished(self, slot: Slot, run_seconds: float) -> None:
-        """The function has ended; the slot stays until the outcome is recorded."""
-        assert slot.work is not None
+        """The function has ended; the slot stays until the outcome is recorded, its thread is taken until `freed`."""
         with self._changed:
             if self._slots.get(slot.index) is not slot:
                 return  # abandoned meanwhile
             self._leave(slot, Phase.FINISHED)
-            if not slot.is_async:
-                self._prefetch.ran(slot.work.queue, run_seconds)
+            slot.run_seconds = run_seconds
             self.runs += 1
             if slot.run is not None and slot.run.interrupted_thread:
                 self.interrupted_thread = True
+            if slot.is_async:
+                self._wake_consumer()
+
+    def freed(self, slot: Slot, taken_seconds: float) -> None:
+        """Its thread takes the next one: hooks and all else that came after the function have ended, too."""
+        with self._changed:
+            if not self._free_thread(slot):
+                return  # abandoned meanwhile
+            if slot.work is not None and slot.run_seconds is not None:
+                self._prefetch.ran(slot.work.queue, slot.run_seconds, taken_seconds)
             self._wake_consumer()
 
     # For the writer and the main thread
@@ -201,18 +198,24 @@ class ClaimTable:
                 self._drop(slot)
             self._wake_consumer()
 
-    def give_back(self, *, older_than: float = 0.0) -> list[Slot]:
-        """Takes back claims that have not begun for so many seconds: no thread will run them. The caller releases them
-        in the ledger and then forgets them."""
-        limit = time.monotonic() - older_than
+    def give_back(self, queues: Collection[str] | None = None) -> list[Slot]:
+        """Takes back all claims (None), or those of these queues, that have not begun. The caller releases them in the
+        ledger and then forgets them."""
         with self._changed:
-            stale = [s for s in self._slots.values() if s.phase is Phase.CLAIMED and s.claimed_at <= limit]
-            for slot in stale:
-                self._leave(slot, Phase.FINISHED)
-                if slot.work is not None:
-                    self._prefetch.waited_too_long(slot.work.queue)
-            self._wake_consumer()
-        return stale
+            return self._take_back(math.inf, queues)
+
+    def give_back_stalled(self) -> list[Slot]:
+        """The same, of those that have waited for a thread longer than quick tasks let them."""
+        with self._changed:
+            return self._take_back(self._clock() - self._prefetch.patience())
+
+    def _take_back(self, claimed_until: float, queues: Collection[str] | None = None) -> list[Slot]:
+        waiting = [s for s in self._slots.values() if s.phase is Phase.CLAIMED and s.claimed_at <= claimed_until]
+        found = [s for s in waiting if queues is None or (s.work is not None and s.work.queue in queues)]
+        for slot in found:
+            self._leave(slot, Phase.FINISHED)
+        self._wake_consumer()
+        return found
 
     def withdraw(self, slot: Slot) -> bool:
         """Takes this claim back, as `give_back` does; False where it has begun."""
@@ -229,7 +232,7 @@ class ClaimTable:
 
     def past_soft_limit(self) -> list[Slot]:
         """What has run longer than its soft limit and was not told yet."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             return [
                 s
@@ -238,10 +241,13 @@ class ClaimTable:
             ]
 
     @property
+    def unbegun(self) -> int:
+        return self._unbegun
+
+    @property
     def busy(self) -> int:
         """Tasks that are claimed, run, or wait to be recorded."""
-        with self._lock:
-            return len(self._slots)
+        return len(self._slots)
 
     @property
     def running(self) -> int:
@@ -275,10 +281,16 @@ class ClaimTable:
         if slot.phase is Phase.BEGUN:
             if slot.is_async:
                 self._async -= 1
-            else:
-                self._pending -= 1
+            elif phase is Phase.FREE:
+                self._free_thread(slot)
         elif slot.phase is not Phase.FINISHED:
             self._pending -= 1
             self._unbegun -= 1
         slot.phase = phase
         self._table.set_phase(slot.index, phase)
+
+    def _free_thread(self, slot: Slot) -> bool:
+        """False where it does not count as taken by this one any more."""
+        is_taken = self._prefetch.ended(slot)
+        self._pending -= is_taken
+        return is_taken

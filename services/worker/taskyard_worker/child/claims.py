@@ -25,8 +25,15 @@ from taskyard.telemetry.metrics import Dependency
 from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from ..metrics import WorkerMetrics
-from .claim_table import Holder
 from .slowed import Slowed
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """In whose name a child claims: its worker's row, and its own name in that of its worker."""
+
+    worker_id: UUID
+    label: str
 
 
 @dataclass(frozen=True, slots=True)

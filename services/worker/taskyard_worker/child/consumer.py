@@ -1,14 +1,14 @@
 """The consumer: it fetches from Redis and claims in the ledger, one a child.
 
 It waits for room, fetches from the real queues in the order of their lanes, claims what it fetched in one update,
-acknowledges, and hands on one message a claim.
+acknowledges, and calls as many idle threads as there are claims for.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -27,7 +27,7 @@ from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.telemetry.metrics import Dependency
 
-from .broker import message_of
+from .broker import call
 from .claim_table import ClaimTable
 from .fetcher import Fetcher, Message, Messages
 
@@ -93,7 +93,7 @@ class TaskConsumer:
         self._table = table
         self._source = source
         self._broker = broker
-        self._ready: deque[MessageProxy] = deque()
+        self._calls = 0  # of threads, to the claims that were won
         self._backoff = Backoff(0.1, _LONGEST_PAUSE_SECONDS)
         self._rests: dict[str, Backoff] = defaultdict(partial(Backoff, _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS))
         self._suspected = threading.Event()
@@ -102,10 +102,10 @@ class TaskConsumer:
         self.polled = self.fetched = time.monotonic()
 
     def next_message(self) -> MessageProxy | None:
-        """The next claimed task, or None after a while without one. Raises nothing: Dramatiq would make a new iterator
-        and pause for three seconds."""
-        if self._ready:
-            return self._ready.popleft()
+        """A call of a thread to what was claimed, or None after a while without one. Raises nothing: Dramatiq would
+        make a new iterator and pause for three seconds."""
+        if self._calls:
+            return self._next_call()
         self.polled = time.monotonic()
         if self._draining.is_set():
             self._drained.set()
@@ -122,7 +122,11 @@ class TaskConsumer:
         except Exception as e:
             log.exception("consumer_failed")
             self._rest("consumer_failed", e)
-        return self._ready.popleft() if self._ready else None
+        return self._next_call() if self._calls else None
+
+    def _next_call(self) -> MessageProxy:
+        self._calls -= 1
+        return call()
 
     def _step(self) -> None:
         queues = self._fetcher.open_queues()
@@ -167,7 +171,7 @@ class TaskConsumer:
             self._fetcher.requeue(_all(fetched))
             return
         # From here on the claims are handed on, whatever goes wrong with the rest.
-        self._ready.extend(message_of(slot) for slot in self._table.settle(slots, won))
+        self._calls = self._table.waiting.add(self._table.settle(slots, won))
         if won:
             self._source.count(won)
         kept = self._explain(ids, won, asked_at) if len(won) < len(ids) else {}
@@ -246,7 +250,7 @@ class TaskConsumer:
         pause = self._backoff.next()
         if self._backoff.failures == 1:
             log.warning(event, error=str(error))
-        if not self._ready:  # claimed tasks do not wait
+        if not self._calls:  # claimed tasks do not wait
             self._draining.wait(pause)
 
     # For the main thread

@@ -11,14 +11,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 
 from taskyard import signals
 
 from ..programs import name_this_copy
 
 _is_copy = False
+# What a copy gives up; empty until `detach_copies`.
+_steps: list[Callable[[], object]] = []
 
 
 class _Masks(threading.local):
@@ -50,8 +51,26 @@ def refuse_in_copy() -> None:
 def detach_copies(*steps: Callable[[], object]) -> None:
     """From now on each copy gives up, first of all, what it shares with this process. Signals wait until it has: the
     handlers of this process would take one that is meant to end the copy (`Process.terminate()` right after
-    `start()`)."""
-    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=partial(_detach, steps))
+    `start()`).
+
+    For the first time before task modules are imported: what they register for forks comes after it then.
+    """
+    if not _steps:
+        os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_detach)
+    _steps.extend(steps)
+
+
+def fork() -> int:
+    """`os.fork()` for a process that is no copy: it is to give up nothing but what it wants to."""
+    global _is_ours  # noqa: PLW0603 - what `_detach` has to know is not passed to it
+    _is_ours = True
+    try:
+        return os.fork()
+    finally:
+        _is_ours = False
+
+
+_is_ours = False
 
 
 def _hold_signals() -> None:
@@ -62,11 +81,12 @@ def _let_signals_in() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before.pop())
 
 
-def _detach(steps: Iterable[Callable[[], object]]) -> None:
-    global _is_copy  # noqa: PLW0603 - it is what this process is
-    _is_copy = True
-    name_this_copy()
-    signals.give_up()
-    for step in steps:
-        step()
+def _detach() -> None:
+    if not _is_ours:
+        global _is_copy  # noqa: PLW0603 - it is what this process is
+        _is_copy = True
+        name_this_copy()
+        signals.give_up()
+        for step in _steps:
+            step()
     _let_signals_in()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from taskyard.domain.tasks import Failed, Fault, State
 from taskyard.lifecycle.claim import Claimed
 from taskyard.telemetry.reports import FailedTask, Reports
@@ -19,10 +21,11 @@ class Failures:
         self.finishing = observer.finishing
         self.fenced = observer.fenced
 
-    def recorded(self, end: End, state: State) -> None:
-        if state is State.FAILED and isinstance(end.outcome, Failed) and end.slot.work is not None:
-            self._reports.task_failed(failed_task(end.slot.work, end.outcome.fault))
-        self._observer.recorded(end, state)
+    def recorded(self, ends: Sequence[tuple[End, State]]) -> None:
+        for end, state in ends:
+            if state is State.FAILED and isinstance(end.outcome, Failed) and end.slot.work is not None:
+                self._reports.task_failed(failed_task(end.slot.work, end.outcome.fault))
+        self._observer.recorded(ends)
 
 
 def failed_task(work: Claimed, fault: Fault) -> FailedTask:

@@ -51,10 +51,13 @@ class Interruptible(Protocol):
 class ThreadInterrupts:
     """The interrupts of one run of a task's function in one thread.
 
-    `call` belongs to that thread, `interrupt` to any other one.
+    `call` belongs to that thread, `interrupt` to any other one. `with interrupts.shield:` stands around what the
+    platform does in a task's thread, and nests.
     """
 
-    __slots__ = ("_depth", "_lock", "_pending", "_raised", "_raised_at", "_thread", "shield")
+    # One is made for each task. It is its own shield: two objects that refer to each other would be left to the garbage
+    # collector.
+    __slots__ = ("_depth", "_lock", "_pending", "_raised", "_raised_at", "_thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,7 +66,10 @@ class ThreadInterrupts:
         self._pending: type[Interrupt] | None = None
         self._raised: list[type[Interrupt]] = []
         self._raised_at = 0.0
-        self.shield = _Shield(self)
+
+    @property
+    def shield(self) -> ThreadInterrupts:
+        return self
 
     @property
     def interrupted_thread(self) -> bool:
@@ -108,6 +114,31 @@ class ThreadInterrupts:
             pending, self._pending = self._pending, None
             raise pending
 
+    def __enter__(self) -> None:
+        if self._thread != threading.get_ident():
+            return  # a thread of the task's own, or an event loop: nothing is raised there
+        before = self._depth
+        try:
+            with self._lock:
+                self._depth = before + 1
+            _let_arrive()
+        except Interrupt:
+            self._depth = before
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread != threading.get_ident():
+            return
+        with self._lock:
+            self._depth -= 1
+            pending = None
+            if not self._depth:
+                pending, self._pending = self._pending, None
+        if pending is not None:
+            raise pending
+
     def _arm(self) -> None:
         with self._lock:
             self._thread = threading.get_ident()
@@ -117,42 +148,6 @@ class ThreadInterrupts:
             self._thread = 0
             self._pending = None
         _let_arrive()
-
-
-class _Shield:
-    """`with interrupts.shield:` around what the platform does in a task's thread. Nests."""
-
-    __slots__ = ("_interrupts",)
-
-    def __init__(self, interrupts: ThreadInterrupts) -> None:
-        self._interrupts = interrupts
-
-    def __enter__(self) -> None:
-        run = self._interrupts
-        if run._thread != threading.get_ident():
-            return  # a thread of the task's own, or an event loop: nothing is raised there
-        before = run._depth
-        try:
-            with run._lock:
-                run._depth = before + 1
-            _let_arrive()
-        except Interrupt:
-            run._depth = before
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        run = self._interrupts
-        if run._thread != threading.get_ident():
-            return
-        with run._lock:
-            run._depth -= 1
-            pending = None
-            if not run._depth:
-                pending, run._pending = run._pending, None
-        if pending is not None:
-            raise pending
 
 
 def _let_arrive() -> None:
@@ -202,7 +197,7 @@ class ShieldedStorage:
 
 
 class _ShieldedWriting:
-    def __init__(self, writing: AbstractContextManager[Writer], shield: _Shield) -> None:
+    def __init__(self, writing: AbstractContextManager[Writer], shield: AbstractContextManager[None]) -> None:
         self._writing = writing
         self._shield = shield
 
@@ -225,7 +220,7 @@ class _ShieldedWriting:
 
 
 class _ShieldedWriter:
-    def __init__(self, writer: Writer, shield: _Shield) -> None:
+    def __init__(self, writer: Writer, shield: AbstractContextManager[None]) -> None:
         self._writer = writer
         self._shield = shield
 

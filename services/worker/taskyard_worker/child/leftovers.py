@@ -33,10 +33,10 @@ class Left:
 
     @property
     def kind(self) -> str:
-        return "copy" if self.name == COPY else "program"
+        return "copy" if self.name.startswith(COPY) else "program"
 
     def __str__(self) -> str:
-        what = "a copy of its process" if self.name == COPY else f"the program {self.name}"
+        what = "a copy of its process" if self.kind == "copy" else f"the program {self.name}"
         return f"{what} (process {self.pid})"
 
 

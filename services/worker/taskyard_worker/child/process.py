@@ -1,6 +1,7 @@
 """The main of a child process: `python -m taskyard_worker.child.process CONTROL_FD SLOTS_FD SLOTS_SIZE PARENT`.
 
-The supervisor starts it. It obeys the supervisor, and ends with it.
+The supervisor starts it so, or the template forks it (`template.py`), which calls `run`. It obeys the supervisor, and
+ends with it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -31,14 +32,16 @@ from taskyard.environment import InvalidSettings, read_settings
 from taskyard.running import capture
 from taskyard.settings import Settings
 from taskyard.telemetry.exports import start_exports
-from taskyard.telemetry.logging import set_up_logging
+from taskyard.telemetry.logging import name_process, set_up_logging
 from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
 from ..control import EXIT_BROKEN, EXIT_MISCONFIGURED, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
+from ..programs import CHILD, mark_this, name_this
 from ..slots import SlotTable
 from .child import Child
 from .composition import compose
+from .connections import Connections
 from .copies import detach_copies
 from .report import report
 from .skills import Skills
@@ -46,13 +49,15 @@ from .wear import RESOURCES
 
 log = structlog.stdlib.get_logger(__name__)
 
-_TICK_SECONDS = 0.25
-_RETIRING_TICK_SECONDS = 0.03
 # A child above a limit of its resources retires after so long, even where no other child has replaced it.
 _SUCCESSOR_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 # Longer than `Child.save` waits for servers.
 _BROKEN_SECONDS = 10
+
+
+# What a child has in common with its siblings.
+Loaded = tuple[Settings, Skills, Connections]
 
 
 def in_one_line(error: BaseException) -> str:
@@ -62,31 +67,56 @@ def in_one_line(error: BaseException) -> str:
     return message if known else f"{type(error).__name__}: {message}"
 
 
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """The descriptors of a child's control line and slot table, the entries of that table, and its supervisor's pid."""
+
+    control_fd: int
+    slots_fd: int
+    slots: int
+    parent: int
+
+
 def main(argv: Sequence[str]) -> int:
-    control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
-    die_with_parent(parent)
+    """Of a child that was spawned."""
+    return run(Birth(*map(int, argv)))
+
+
+def run(birth: Birth, loaded: Loaded | None = None) -> int:
+    """A child, until it has retired; returns its exit code. `loaded`: by the template that has forked it, which has
+    reported the task types."""
     prefer_this_process()
+    name_this(CHILD)
+    mark_this()
     terminated: list[int] = []  # not an Event: its lock would not survive a second signal during the first
     # A terminal's Ctrl-C, Ctrl-\ and hang-up are for the supervisor, which tells its children.
     handlers: dict[int, signals.Handler] = {signal.SIGTERM: lambda number, _: terminated.append(number)}
     signals.take(handlers | dict.fromkeys(signals.OF_PYTHON, signals.nothing))
-    control = Control(control_fd)
+    control = Control(birth.control_fd, birth.parent)
     detach_copies(control.detach)  # before task modules are imported
-    first = control.receive(30.0)
+    try:
+        first = control.receive(30.0)
+    except ConnectionError:  # the supervisor has not heard of this process
+        first = None
     if first is None:
         return 1
+    die_with_parent(birth.parent)  # which the supervisor is by now, also where the template has forked this process
     plan = Plan(**first)
     try:
-        settings, skills = _load(plan)
+        settings, skills, connections = _load(plan) if loaded is None else loaded
+        name_process(plan.label)
+        connections.label = plan.label  # of this process, as the above
+        skills = skills.with_hooks()
         exports = start_exports("worker", settings, process=plan.label)
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
-    skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
+    if loaded is None:
+        skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
     capture.install()
-    slots = SlotTable(slots_fd, slots_size)
+    slots = SlotTable(birth.slots_fd, birth.slots)
     slots.hand_down()
-    child = compose(plan, settings, skills, slots, exports)
+    child = compose(plan, settings, skills, connections, slots, exports)
     child.start()
     child.turn()
     garbage.started()
@@ -104,20 +134,26 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _load(plan: Plan) -> tuple[Settings, Skills]:
+def _load(plan: Plan) -> Loaded:
     settings = read_settings(**plan.overrides)
-    set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=plan.label)
-    skills = Skills.load(settings, plan.queues)
+    skills = load(settings, plan.queues, needs=plan.kits, label=plan.label)
+    if plan.index == 0:  # every child finds the same
+        skills.tell_left_out()
+    return settings, skills, Connections(settings, plan.label)
+
+
+def load(settings: Settings, queues: Collection[str], *, needs: Collection[str], label: str) -> Skills:
+    """Imports what is the same in all children. `needs`: kits that children run already. `label` names the process in
+    logs."""
+    set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=label)
+    skills = Skills.prepare(settings, queues)
     # What the newest child reports is what the worker registers: without it the tasks of the others would wait.
-    if lost := next((kit for kit in skills.left_out if kit.kit in plan.kits), None):
+    if lost := next((kit for kit in skills.left_out if kit.kit in needs), None):
         raise KitsUnusable(
             f"the kit {lost.kit}, which other children of this worker run, cannot be loaded: {lost.error}"
         )
-    if plan.index == 0:  # every child finds the same
-        for kit in skills.left_out:
-            kit.log()
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
-    return settings, skills
+    return skills
 
 
 class _ThreadEnded(Exception):
@@ -170,7 +206,7 @@ class _Keeper:
         while not self._child.is_done:
             if (thread := self._child.broken_thread()) is not None:
                 raise _ThreadEnded(thread)
-            why = self._obey(self._control.receive(_RETIRING_TICK_SECONDS if self._retiring else _TICK_SECONDS))
+            why = self._obey(self._control.receive(self._child.next_turn()))
             self._child.turn()
             if self._child.met_suspects():
                 self._control.send(event="suspects")
@@ -198,6 +234,8 @@ class _Keeper:
                 self._child.slow(until)
             case {"do": "resume", "queues": list(queues)}:
                 self._child.resume(queues)
+            case {"do": "recall", "queues": list(queues)}:
+                self._child.recall(queues)
         return None
 
     def _report_wear(self) -> None:

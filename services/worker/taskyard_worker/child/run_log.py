@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
-from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
+from taskyard.domain.tasks import Cancelled, Fault, Outcome, Released, Succeeded
 from taskyard.running.hooks import Hook, Run
 
 log = structlog.stdlib.get_logger(__name__)
@@ -15,7 +16,17 @@ log = structlog.stdlib.get_logger(__name__)
 _is_enabled_for = logging.getLogger(__name__).isEnabledFor
 
 
-class RunLog(Hook):
+class FaultLog(Hook):
+    """The worker's own hook where the level drops the lines of runs that went well: it hears of no others."""
+
+    def on_retry(self, run: Run, fault: Fault, delay: timedelta) -> None:
+        _tell(logging.WARNING, "task_retrying", run, code=fault.code, retry_in_seconds=round(delay.total_seconds(), 3))
+
+    def on_failure(self, run: Run, fault: Fault) -> None:
+        _tell(logging.ERROR, "task_failed", run, code=fault.code, traceback=fault.traceback)
+
+
+class RunLog(FaultLog):
     """The worker's own hook."""
 
     def before_run(self, run: Run) -> None:
@@ -23,23 +34,23 @@ class RunLog(Hook):
             log.info("task_started", **_names(run))
 
     def after_run(self, run: Run, outcome: Outcome) -> None:
-        level = logging.INFO
-        extra: dict[str, Any] = {}
         match outcome:
             case Succeeded():
-                event = "task_succeeded"
-            case RetryIn(fault, delay):
-                event, level = "task_retrying", logging.WARNING
-                extra = {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)}
-            case Failed(fault):
-                event, level = "task_failed", logging.ERROR
-                extra = {"code": fault.code, "traceback": fault.traceback}
+                _tell(logging.INFO, "task_succeeded", run)
             case Cancelled():
-                event = "task_cancelled"
+                _tell(logging.INFO, "task_cancelled", run)
             case Released(cause):
-                event, extra = "task_released", {"cause": cause}
-        if _is_enabled_for(level):
-            log.log(level, event, **_names(run), seconds=round(run.seconds or 0.0, 6), **extra)
+                _tell(logging.INFO, "task_released", run, cause=cause)
+
+
+def run_log() -> Hook:
+    """For the level that logging is set up with."""
+    return RunLog() if _is_enabled_for(logging.INFO) else FaultLog()
+
+
+def _tell(level: int, event: str, run: Run, **more: Any) -> None:
+    if _is_enabled_for(level):
+        log.log(level, event, **_names(run), seconds=round(run.seconds or 0.0, 6), **more)
 
 
 def _names(run: Run) -> dict[str, Any]:

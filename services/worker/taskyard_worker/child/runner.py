@@ -1,15 +1,16 @@
 """The runner: one claimed task, from its stored parameters to an outcome in the writer's hands.
 
-Dramatiq calls `Runner.run` in one of its threads with the slot of a claim. It raises nothing: Dramatiq would log the
-exception and acknowledge all the same.
+Dramatiq calls `Runner.run_all` in one of its threads, and the thread runs claims until none waits. It raises nothing:
+Dramatiq would log the exception and acknowledge all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -25,13 +26,14 @@ from taskyard.running.scratch import Scratch
 from taskyard.running.speaker import current
 from taskyard.running.speech import Redact
 
-from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
+from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable
 from .copies import leave_copy
 from .event_loop import EventLoop, LoopInterrupts
 from .interrupts import ShieldedStorage, ThreadInterrupts
 from .leftovers import Leftovers
 from .limits import Limits
 from .skills import Skills
+from .slot import Slot
 from .wear import Wear
 from .writer import End
 
@@ -48,7 +50,7 @@ class Records(Sink, Protocol):
 
 
 class Runner:
-    """One a child; `run` is called from all of its threads."""
+    """One a child; `run_all` is called from all of its threads."""
 
     def __init__(
         self,
@@ -70,6 +72,20 @@ class Runner:
         self._wear = wear
         self._leftovers = leftovers
 
+    def run_all(self) -> None:
+        """Runs the claims that wait for a thread, one after the other: to hand each over by itself would cost more than
+        a quick task."""
+        waiting = self._table.waiting
+        waiting.come()
+        try:
+            while (slot := waiting.take()) is not None:
+                try:
+                    self.run(slot)
+                except Exception:  # of the platform: the claims behind it need this thread
+                    log.exception("run_failed", task_id=str(slot.task_id))
+        finally:  # also where it is interrupted from outside
+            waiting.leave()
+
     def run(self, slot: Slot) -> None:
         """Runs the claim, unless it was given back while it waited for a thread, or will be because this child lacks
         what it may need."""
@@ -80,6 +96,7 @@ class Runner:
         except (OSError, RuntimeError):
             log.exception("event_loop_not_started")
             return
+        taken_at = time.monotonic()
         if not self._table.begin(slot, interrupts):
             return
         assert slot.work is not None
@@ -88,11 +105,9 @@ class Runner:
             self._loop.start(attempt)
             return
         try:
-            attempt.send(None)
-        except StopIteration:
-            return  # in a thread an attempt awaits nothing: this step was all of it
-        with suppress(StopIteration):
-            attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
+            _run_through(attempt)
+        finally:
+            self._table.freed(slot, time.monotonic() - taken_at)
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
         scratch = scratch_of(work, self._services.temp_dir)
@@ -117,7 +132,7 @@ class Runner:
         if scratch.is_made:
             await self._remove(scratch, slot)
         # The outcome is in the writer's hands: a hook that takes long delays nothing but its own thread.
-        if self._hooks.watch_runs:
+        if self._hooks.watch_end(outcome):
             self._hooks.after_run(Run(work, ended - started), outcome)
             leave_copy()
 
@@ -139,7 +154,7 @@ class Runner:
 
     def _before(self, slot: Slot, work: Claimed) -> None:
         """Outside of `interrupts.call`, so that nothing is raised into a hook."""
-        if not self._hooks.watch_runs:
+        if not self._hooks.watch_begins:
             return
         began = time.monotonic()
         self._hooks.before_run(Run(work))
@@ -214,3 +229,13 @@ class Runner:
             limit_seconds=limits.soft_seconds if is_late else None,
             vocabulary=task_type.vocabulary,
         )
+
+
+def _run_through(attempt: Coroutine[Any, Any, None]) -> None:
+    """In a thread an attempt awaits nothing: its first step is all of it."""
+    try:
+        attempt.send(None)
+    except StopIteration:
+        return
+    with suppress(StopIteration):
+        attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from taskyard.catalogue import kits
@@ -22,7 +22,7 @@ class Skills:
     settings by the type's name.
 
     `queues` are those that the installed kits name; `left_out`: kits whose libraries are missing; `hooks`: those of the
-    loaded kits.
+    loaded kits, made of what is `declared`.
     """
 
     catalogue: Catalogue
@@ -31,11 +31,17 @@ class Skills:
     kits: Mapping[str, Kit] = field(default_factory=dict)
     queues: frozenset[str] = frozenset()
     left_out: tuple[LeftOut, ...] = ()
+    declared: tuple[tuple[str, object], ...] = ()
     hooks: tuple[Hook, ...] = ()
 
     @classmethod
     def load(cls, settings: Settings, queues: Collection[str] | None = None) -> Skills:
-        """Imports the kits for these queues (None: all).
+        """As `prepare`, with the hooks."""
+        return cls.prepare(settings, queues).with_hooks()
+
+    @classmethod
+    def prepare(cls, settings: Settings, queues: Collection[str] | None = None) -> Skills:
+        """Imports the kits for these queues (None: all). The hooks are not made yet: each process makes its own.
 
         Raises KitsUnusable and SecretsUnreadable with one line for people.
         """
@@ -44,11 +50,18 @@ class Skills:
         if missing:
             raise KitsUnusable(f"no function implements {', '.join(missing)}")
         cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+        return cls(loaded.catalogue, cipher, loaded.settings, loaded.kits, loaded.queues, loaded.left_out, loaded.hooks)
+
+    def with_hooks(self) -> Skills:
+        """Raises KitsUnusable with one line for people."""
         try:
-            made = hooks.make(loaded.hooks)
+            return replace(self, hooks=hooks.make(self.declared))
         except ValueError as e:
             raise KitsUnusable(str(e)) from e
-        return cls(loaded.catalogue, cipher, loaded.settings, loaded.kits, loaded.queues, loaded.left_out, made)
+
+    def tell_left_out(self) -> None:
+        for kit in self.left_out:
+            kit.log()
 
     @property
     def async_types(self) -> frozenset[str]:

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from taskyard.lifecycle.progress import Note, Progress
 
+from .gathering import Gathering
+
 
 class Untold:
     """Of progress, the newest of each task is kept; of lines, all, in their order."""
 
-    def __init__(self, wake: threading.Event) -> None:
+    def __init__(self, wake: Gathering) -> None:
         self._wake = wake
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []

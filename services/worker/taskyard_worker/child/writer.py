@@ -37,7 +37,10 @@ from taskyard.running import outcomes
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
-from .claim_table import ClaimTable, Holder, Slot
+from .claim_table import ClaimTable
+from .claims import Holder
+from .gathering import ENOUGH, Gathering
+from .slot import Slot
 from .untold import Untold
 
 log = structlog.stdlib.get_logger(__name__)
@@ -65,7 +68,7 @@ class Observer(Protocol):
 
     def finishing(self) -> AbstractContextManager[object]: ...
 
-    def recorded(self, end: End, state: State) -> None: ...
+    def recorded(self, ends: Sequence[tuple[End, State]]) -> None: ...
 
     def fenced(self, end: End) -> None: ...
 
@@ -85,7 +88,7 @@ class Writer:
         self._ends: deque[End] = deque()
         self._taken: list[End] = []  # out of `_ends`, and not recorded yet
         self._latest: deque[End] = deque(maxlen=MAX_BATCH)  # of tasks that ran
-        self._wake = threading.Event()
+        self._wake = Gathering()
         self._untold = Untold(self._wake)
         self._calls = ProgressCalls()
         self._told = time.monotonic()
@@ -102,7 +105,7 @@ class Writer:
     def stop(self, timeout: float) -> bool:
         """Writes what is left and ends; False where it could not within `timeout` seconds."""
         self._stopping = True
-        self._wake.set()
+        self._wake.set(hurries=True)
         if not self.thread.is_alive() and self._has_more:
             self.thread = self._new_thread()
             self.thread.start()
@@ -115,7 +118,7 @@ class Writer:
 
     def detach(self) -> None:
         """In a copy of the child, which has no thread that writes. The locks may have been held when it was made."""
-        self._wake = threading.Event()
+        self._wake = Gathering()
         self._untold = Untold(self._wake)
 
     # For the threads of tasks: nothing here waits for a server
@@ -124,7 +127,7 @@ class Writer:
         self._ends.append(end)
         if end.run_seconds is not None:
             self._latest.append(end)
-        self._wake.set()
+        self._wake.set(hurries=self._table.waiting.is_empty or len(self._ends) >= ENOUGH)
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
         self._untold.progress(Progress(task_id, claim, current, total, message))
@@ -137,7 +140,6 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._wake.wait(PROGRESS_SECONDS if self._untold else 1.0)
-            self._wake.clear()
             try:
                 self._turn()
             except Exception:
@@ -157,7 +159,7 @@ class Writer:
             self._ends.popleft()
         ends = self._taken
         if self._ends:
-            self._wake.set()
+            self._wake.set(hurries=True)
         # A task's progress and lines come before its end, which ends its claim.
         try:
             if self._stopping or time.monotonic() - self._told >= PROGRESS_SECONDS:
@@ -260,11 +262,10 @@ class Writer:
 
     def _observe(self, ends: Sequence[End], states: dict[UUID, State]) -> None:
         try:
-            for end in ends:
-                state = states.pop(end.slot.task_id, None)
-                if state is not None:
-                    self._observer.recorded(end, state)
-                else:
+            found = [(end, states.pop(end.slot.task_id, None)) for end in ends]
+            self._observer.recorded([(end, state) for end, state in found if state is not None])
+            for end, state in found:
+                if state is None:
                     log.warning("write_fenced", task_id=str(end.slot.task_id), claim=str(end.slot.claim))
                     self._observer.fenced(end)
         except Exception:  # a slot that is never freed is worse than a wrong figure

@@ -18,7 +18,7 @@ from taskyard.backoff import Backoff
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.claim import Claimed
 
-from ..child.broker import message_of
+from ..child.broker import call
 from ..child.claim_table import SHOWS_WITHIN_SECONDS, ClaimTable
 from ..child.consumer import Claims
 
@@ -99,7 +99,8 @@ class SuspectConsumer:
                 self._busy_at = time.monotonic()
                 self._company = company
                 self._source.count(won)
-                return message_of(kept[0])
+                self._table.waiting.add(kept)
+                return call()  # one a claim: it holds fewer than it has threads, so one of them is idle
         return None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter as Count
 from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,8 @@ from uuid import UUID
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.workers import Beat
 
-from ..memory import resident_bytes
+from ..memory import resident_bytes, used_together
+from ..programs import started_by
 from ..slots import Phase
 from .handle import Handle
 
@@ -21,6 +23,7 @@ class Children:
 
     def __init__(self) -> None:
         self._by_pid: dict[int, Handle] = {}
+        self._past: Count[str] = Count()  # attempts that ended in children that are no more, by their outcome
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Handle]:
@@ -38,6 +41,7 @@ class Children:
         """Before its slot table is closed: other threads read it under the lock."""
         with self._lock:
             del self._by_pid[child.pid]
+            self._past.update(child.table.ends())
 
     def free_index(self) -> int:
         """The lowest index that no child has."""
@@ -45,7 +49,7 @@ class Children:
         return next(i for i in range(len(used) + 1) if i not in used)
 
     def beat(self, worker_id: UUID, state: str) -> Beat:
-        """The content of a heartbeat."""
+        """The content of a heartbeat; `attempts` without those whose end the supervisor records."""
         with self._lock:
             children: list[dict[str, Any]] = [
                 {
@@ -54,16 +58,22 @@ class Children:
                     "state": child.state,
                     "memory_bytes": resident_bytes(child.pid),
                     "runs": child.table.header().runs,
+                    "why_spawned": child.why_spawned,
                     "running": [e.task_id for e in child.table.entries() if e.phase is Phase.BEGUN],
                 }
                 for child in self
             ]
+            attempts = self._past.copy()
+            for child in self:
+                attempts.update(child.table.ends())
         return Beat(
             worker_id=worker_id,
             state=state,
-            memory_bytes=resident_bytes(os.getpid()) + sum(child["memory_bytes"] for child in children),
+            memory_bytes=used_together([os.getpid(), *started_by(os.getpid())]),
             children=children,
             begun=[task_id for child in children for task_id in child["running"]],
+            attempts=attempts,
+            load_average=_load_average(),
         )
 
     def claims(self, worker: str) -> list[Assertion]:
@@ -78,3 +88,11 @@ class Children:
     def hold_any(self, task_ids: Collection[str]) -> bool:
         """Whether a child has one of these tasks."""
         return not {str(claim.task_id) for claim in self.claims("")}.isdisjoint(task_ids)
+
+
+def _load_average() -> list[float]:
+    """Of the host, over the last 1, 5 and 15 minutes; empty where the system does not say."""
+    try:
+        return list(os.getloadavg())
+    except OSError:
+        return []

@@ -11,7 +11,8 @@ from outside of their process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter as Count
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
@@ -83,6 +84,9 @@ class Pool(Protocol):
 class Counts(Protocol):
     """The `SupervisorMetrics` of what is recorded."""
 
+    @property
+    def totals(self) -> Mapping[str, int]: ...
+
     def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None: ...
 
     def recovered(self, cause: str, tasks: int) -> None: ...
@@ -122,7 +126,10 @@ class WorkerClaims:
         worker_id = self._registration.worker_id
         beat = self._children.beat(worker_id, "draining" if self._requests.is_stopping else "running")
         bounds, restarted_at = self._pool.bounds, self._pool.restarted_at
-        beat = replace(beat, processes=bounds.maximum, processes_set=str(bounds), restarted_at=restarted_at)
+        attempts = _told(beat.attempts, self._metrics.totals)
+        beat = replace(
+            beat, attempts=attempts, processes=bounds.maximum, processes_set=str(bounds), restarted_at=restarted_at
+        )
         asked = self._run(lambda conn: workers.beat(conn, beat))
         if asked is None:
             log.error("worker_given_up", worker_id=str(worker_id))
@@ -182,7 +189,10 @@ class WorkerClaims:
     def take_up(self) -> bool:
         """Queues what other workers put off and this one runs, now that its types are registered: a batch of it. Says
         whether there may be more. Once more at the next beat, because another worker may have looked just before that.
+        Nothing while it drains: it would run none of them.
         """
+        if self._requests.is_stopping:
+            return False
         worker = self._registration
         verb = partial(take_up, queues=worker.queues, types=worker.versions, limit=_BATCH)
         taken: int = commit(self._run, verb, self._announcer, name="take_up")
@@ -221,3 +231,12 @@ class WorkerClaims:
 
     def _commit(self, verb: Callable[[Connection], Committed[list[Change]]], *, name: str = "") -> list[Change]:
         return commit(self._run, verb, self._announcer, name=name)
+
+
+def _told(*counts: Mapping[str, int]) -> dict[str, int]:
+    """Attempts that ended since the worker's start, as the API names their outcomes."""
+    ends = Count[str]()
+    for one in counts:
+        ends.update(one)
+    told = {outcome: ends[outcome] for outcome in ("succeeded", "failed", "crashed", "cancelled")}
+    return {**told, "retried": ends["retrying"]}

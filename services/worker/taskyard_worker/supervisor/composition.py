@@ -37,11 +37,14 @@ from .enforcer import Enforcer
 from .listener import Listener
 from .metrics import SupervisorMetrics
 from .orphans import Orphans
-from .pool import ChildPool, start_child
+from .pool import ChildPool
 from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
+from .starter import Starter, template_plan
+from .starting import Begun
 from .supervisor import Supervisor
+from .template import Template
 from .types import TypeReports
 
 log = structlog.stdlib.get_logger(__name__)
@@ -52,10 +55,12 @@ _REGISTER_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 
 
-def serve(settings: Settings, overrides: dict[str, Any]) -> int:
-    """Runs the worker in this process until a signal ends it; returns the exit code.
+def serve(settings: Settings, overrides: dict[str, Any], first: Begun | None) -> int:
+    """Runs the worker in this process until a signal ends it; returns the exit code. `first`: the first template, where
+    children are to be forked.
 
-    Imports no task code: children do, and report what they found. Raises MetricsPortTaken and ExportsMisconfigured.
+    Imports no task code: children and their template do, and report what they found. Raises MetricsPortTaken and
+    ExportsMisconfigured.
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
@@ -83,21 +88,24 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         registration = Registration(engine, settings, queues=queues, announce=publisher.announce_types)
         processes = settings.worker_processes
         scale = Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads)
-        pool = ChildPool(
-            scale,
-            children,
-            partial(
-                start_child,
-                registration=registration,
-                children=children,
-                scale=scale,
-                threads=settings.worker_threads,
-                overrides=overrides,
-                environment=metrics.environment,
-                start_seconds=settings.child_start_seconds,
-                temp_dirs=temp_dirs,
-            ),
+        template = Template(
+            partial(template_plan, registration, children, overrides),
+            is_on=settings.worker_children == "fork",
+            start_seconds=settings.child_start_seconds,
+            first=first,
         )
+        starter = Starter(
+            template,
+            registration,
+            children,
+            scale,
+            threads=settings.worker_threads,
+            overrides=overrides,
+            environment=metrics.environment,
+            start_seconds=settings.child_start_seconds,
+            temp_dirs=temp_dirs,
+        )
+        pool = ChildPool(scale, children, template, starter.start)
         recorder = Recorder(
             registration,
             WorkerClaims(
@@ -124,10 +132,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             Enforcer(
                 grace_seconds=settings.cancel_grace_seconds, record=recorder.forced, blame=brakes.ended_its_process
             ),
+            template,
             pool,
             TypeReports(registration, recorder, metrics),
             brakes,
-            Orphans(metrics.program_left),
+            Orphans(metrics.program_left, lambda: template.pids),
             temp_dirs,
             OomKills(on_kills=metrics.killed_for_memory),
             drain_seconds=settings.drain_seconds,
@@ -136,7 +145,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             on_turn=health.beat,
         )
         listener = Listener(
-            redis_url, names, registration, concerns=children.hold_any, look=recorder.look, resume=requests.resume
+            redis_url, names, registration, concerns=children.hold_any, look=recorder.look, pass_on=requests.pass_on
         )
         requests.handle_signals()
         temp_dirs.open()

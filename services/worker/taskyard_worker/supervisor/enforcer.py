@@ -65,11 +65,13 @@ class Enforcer:
 
     def turn(self, children: Iterable[Handle]) -> None:
         """Looks at everything that runs."""
+        # The others are of interest only as long as what it knows of a claim has to be forgotten with that one.
+        only = None if self._cancel_by or self._fenced else Phase.BEGUN
         seen: set[Key] = set()
         for child in children:
-            entries = list(child.table.entries())
+            entries = list(child.table.entries(only))
             seen.update((e.task_id, e.claim) for e in entries)
-            self._watch(child, entries)
+            self._watch(child, [e for e in entries if e.phase is Phase.BEGUN and e.begun_at])
         for key in self._cancel_by.keys() - seen:
             del self._cancel_by[key]
         self._fenced &= seen
@@ -85,19 +87,18 @@ class Enforcer:
                 others.append(entry)
         return others
 
-    def _watch(self, child: Handle, entries: list[Entry]) -> None:
+    def _watch(self, child: Handle, begun: list[Entry]) -> None:
         if child.why_killed is not None:
             return  # its exit is on the way
         now = time.monotonic()
         unresponsive = child.is_unresponsive(_UNRESPONSIVE_SECONDS)
-        begun = [e for e in entries if e.phase is Phase.BEGUN and e.begun_at]
-        # Tasks whose outcome is not recorded yet would have to run again.
-        unrecorded = any(e.phase is Phase.FINISHED for e in entries)
         watched = [e for e in begun if (e.task_id, e.claim) not in self._fenced]
         over = [end for e in watched if (end := self._over(child, e, now))]
         for kind in {end.kind for end in over} - child.blamed:  # once, however many of them end one process
             child.blamed.add(kind)
             self._blame(kind)
+        # Tasks whose outcome is not recorded yet would have to run again.
+        unrecorded = (bool(over) or child.kill_at is not None) and child.table.holds(Phase.FINISHED)
         if over and (unresponsive or (len(begun) == 1 and not unrecorded)):
             # Recorded once the child has ended, so that two runs never overlap.
             child.forced_ends.update({(end.task_id, end.claim): end for end in over})

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 from uuid import UUID
 
-import structlog
-
-from taskyard import signals
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.failures import Cause
 from taskyard.domain.tasks import Outcome
 
-from ..control import MAX_LINE_BYTES, Plan
-from ..programs import CHILD_VARIABLE
-from ..slots import Kind, Phase, SlotTable, table_size
+from ..slots import Kind, Phase, SlotTable
+from .line import Line
 from .requests import Key
-
-log = structlog.stdlib.get_logger(__name__)
 
 # Longer than any wait of a healthy writer or consumer: a statement, a connection, a lock.
 STUCK_SECONDS = 90.0
@@ -61,10 +51,19 @@ class Report:
     refused: dict[str, str] = field(default_factory=dict)
 
 
+class Process(Protocol):
+    """A process of which this one is the parent: a `subprocess.Popen`, or one that the template has forked."""
+
+    @property
+    def pid(self) -> int: ...
+
+    returncode: Any  # None, or an int once it has ended
+
+
 @dataclass(slots=True, eq=False)
 class Handle:
     """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`. `start_seconds`: within
-    these it has to be ready.
+    these it has to be ready. `why_spawned`: why it was not forked, where it should have been.
 
     The supervisor's parts keep the state of the child here:
 
@@ -79,18 +78,18 @@ class Handle:
     """
 
     index: int
-    process: subprocess.Popen[bytes]
-    line: socket.socket
+    process: Process
+    line: Line
     table: SlotTable
     started: float
     fetcher_id: str
     start_seconds: float
     quarantine: bool = False
+    why_spawned: str | None = None
     ready: bool = False
     worn: str | None = None
     retiring: bool = False
     why_killed: str | None = None
-    line_closed: bool = False
     is_enforced: bool = False
     blamed: set[Kind] = field(default_factory=set)
     broken: str | None = None
@@ -99,49 +98,19 @@ class Handle:
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
     report: Report = field(default_factory=Report, repr=False)
     types: Mapping[str, TaskSpec] = field(default_factory=dict, repr=False)
-    _received: bytes = field(default=b"", repr=False)
     _stuck_at: float | None = None
-
-    @classmethod
-    def spawn(cls, plan: Plan, *, environment: Mapping[str, str], start_seconds: float) -> Handle:
-        """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that started a
-        process ends. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        table = SlotTable.create(table_size(plan.threads))
-        # Until the child has its handlers. It unblocks them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
-        try:
-            process = subprocess.Popen(
-                [
-                    sys.executable, "-m", "taskyard_worker.child.process",
-                    str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
-                ],
-                pass_fds=(theirs.fileno(), table.fd),
-                env={**environment, CHILD_VARIABLE: plan.fetcher_id},
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # together with the programs that its tasks start: see `reap`
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            table.close()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
-            table.hand_down()
-        ours.setblocking(False)
-        started = time.monotonic()
-        child = cls(plan.index, process, ours, table, started, plan.fetcher_id, start_seconds, plan.quarantine)
-        child.send(asdict(plan))
-        return child
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def line_closed(self) -> bool:
+        """Whether the child's end of the line is closed."""
+        return self.line.is_closed
+
     def send(self, message: dict[str, Any]) -> None:
-        with suppress(OSError):  # it is dying, and its exit will be seen
-            self.line.sendall(json.dumps(message).encode() + b"\n")
+        self.line.send(message)
 
     def retire(self) -> None:
         """Tells it to take no more, to finish what it has, and to end."""
@@ -149,29 +118,10 @@ class Handle:
         self.send({"do": "drain"})
 
     def receive(self) -> list[dict[str, Any]]:
-        """The messages since the last call; `line_closed` once the child's end of the line is closed.
-
-        Kills a child that sends no end of a line.
-        """
-        while not self.line_closed and len(self._received) <= MAX_LINE_BYTES:
-            try:
-                data = self.line.recv(65536)
-            except BlockingIOError:
-                break
-            except OSError:
-                data = b""
-            self.line_closed = not data
-            self._received += data
-        *lines, self._received = self._received.split(b"\n")
-        if len(self._received) > MAX_LINE_BYTES:
-            self._received = b""
+        """The messages since the last call. Kills a child that sends no end of a line."""
+        messages = self.line.receive()
+        if self.line.is_overlong:
             self.kill("it sent a line without an end")
-        messages = []
-        for line in lines:
-            try:
-                messages.append(dict(json.loads(line)))
-            except (ValueError, TypeError, RecursionError):
-                log.warning("child_unintelligible", child=self.index)
         return messages
 
     def broke(self, message: dict[str, Any]) -> None:
@@ -213,8 +163,8 @@ class Handle:
         with suppress(ProcessLookupError, PermissionError):
             # The kernel does not reuse the number of a group that has members.
             os.killpg(pid, signal.SIGKILL)
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        return self.process.returncode, usage
+        code = self.process.returncode = os.waitstatus_to_exitcode(status)
+        return code, usage
 
     def is_unresponsive(self, seconds: float) -> bool:
         """Whether its main thread has not turned for so long: it reads no message, and no exception arrives in it."""

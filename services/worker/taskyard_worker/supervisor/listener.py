@@ -33,7 +33,7 @@ class Identity(Protocol):
 
 class Listener:
     """Follows the control channel in a thread of its own. `concerns` tells whether a child has one of these tasks;
-    `look` has the ledger asked; `resume` is called with queues that are no longer paused."""
+    `look` has the ledger asked; `pass_on` tells the children what to do with which queues."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Listener:
         *,
         concerns: Callable[[Collection[str]], bool],
         look: Callable[[], None],
-        resume: Callable[[list[str]], None],
+        pass_on: Callable[[str, list[str]], None],
     ) -> None:
         self._client = make_redis(url)
         self._channel = names.control
         self._worker = worker
         self._concerns = concerns
         self._look = look
-        self._resume = resume
+        self._pass_on = pass_on
         self._backoff = Backoff(0.5, 10.0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -88,5 +88,11 @@ class Listener:
                 case {"workers": list(workers)} if str(self._worker.worker_id) in workers:
                     self._look()
                 case {"resume": list(queues)}:
-                    self._resume([queue for queue in queues if isinstance(queue, str)])
+                    self._pass_on("resume", _names(queues))
                     self._look()  # what has to run apart may wait in them, too
+                case {"recall": list(queues)}:
+                    self._pass_on("recall", _names(queues))
+
+
+def _names(queues: list[Any]) -> list[str]:
+    return [queue for queue in queues if isinstance(queue, str)]

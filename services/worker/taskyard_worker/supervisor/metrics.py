@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 
 from taskyard.settings import Settings
@@ -89,6 +88,7 @@ class SupervisorMetrics:
             raise
         self.lost = self._attempts.lost
         self.forced = self._attempts.forced
+        self.totals = self._attempts.totals
         self.program_left = of_children.program_left
 
     def know(self, types: Collection[NamedType]) -> None:
@@ -98,8 +98,8 @@ class SupervisorMetrics:
             counts.know([named.name] for named in types)
 
     def environment(self, index: int) -> dict[str, str]:
-        """A child's environment: where it counts. `index` is its slot, used again by the next child."""
-        return {**os.environ, DIRECTORY_VARIABLE: str(self._directory), PROCESS_VARIABLE: _process(index)}
+        """For a child's environment: where it counts. `index` is its slot, used again by the next child."""
+        return {DIRECTORY_VARIABLE: str(self._directory), PROCESS_VARIABLE: _process(index)}
 
     def child_ended(self, index: int, cause: str | None) -> None:
         """Before the next child of that index starts. Its gauges go with it; what it counted stays. `cause` is one of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -37,16 +37,17 @@ class Orphan:
 
 class Orphans:
     """Belongs to the main thread of a process that adopts orphans (`programs.adopt_orphans`). `count` is called with
-    the kind of each one that a living child has left."""
+    the kind of each one that a living child has left. `others`: pids of processes that are no orphans."""
 
-    def __init__(self, count: Callable[[str], None]) -> None:
+    def __init__(self, count: Callable[[str], None], others: Callable[[], Collection[int]]) -> None:
         self._count = count
+        self._others = others
         self._known: dict[int, Orphan] = {}
 
     def turn(self, children: Iterable[Handle]) -> None:
         """Ends the orphans of children that have ended, and tells of the others."""
         living = {child.fetcher_id: child for child in children}
-        own = {child.pid for child in living.values()}
+        own = {*(child.pid for child in living.values()), *self._others()}
         found = {pid: self._orphan(pid, living.keys()) for pid in started_by(os.getpid()) if pid not in own}
         self._known = {pid: orphan for pid, orphan in found.items() if not _has_ended(pid)}
         for pid, orphan in self._known.items():
@@ -69,10 +70,10 @@ class Orphans:
             time.sleep(0.01)
             self.turn(())
 
-    def _orphan(self, pid: int, living: Iterable[str]) -> Orphan:
+    def _orphan(self, pid: int, living: Collection[str]) -> Orphan:
         if (known := self._known.get(pid)) is not None:
             return known
-        child = child_of(pid)
+        child = child_of(pid, living)
         # A program without the environment of its child may be any child's.
         return Orphan(frozenset(living if child is None else [child]), time.monotonic())
 

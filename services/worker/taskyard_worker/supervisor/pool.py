@@ -6,103 +6,37 @@ Ordinary children and children in quarantine are counted apart.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
-from uuid import uuid4
 
 import structlog
 
-from taskyard.backoff import backoff_seconds
 from taskyard.domain.processes import ProcessRange
 
-from ..control import Plan
 from ..slots import Phase
-from ..temp_dirs import TempDirs
 from .autoscale import Autoscale
 from .children import Children
 from .handle import Handle
-from .registration import Registration
+from .restarts import SHORT_LIFE_SECONDS, Restarts
+from .template import Template
 
 log = structlog.stdlib.get_logger(__name__)
 
-_SHORT_LIFE_SECONDS = 10.0
-_FORGIVEN_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 15.0
-
-
-def start_child(
-    index: int,
-    quarantined: bool,
-    *,
-    registration: Registration,
-    children: Children,
-    scale: Autoscale,
-    threads: int,
-    overrides: dict[str, Any],
-    environment: Callable[[int], Mapping[str, str]],
-    start_seconds: float,
-    temp_dirs: TempDirs,
-) -> Handle:
-    """`overrides` are settings from the command line; `environment` makes a child's environment for its index. It has
-    to be ready within `start_seconds`.
-
-    Only from the main thread. Raises OSError.
-    """
-    fetcher_id = str(uuid4())
-    plan = Plan(
-        worker_id=str(registration.worker_id),
-        worker=registration.name,
-        index=index,
-        queues=registration.queues,
-        processes=scale.maximum,
-        threads=threads,
-        overrides=overrides,
-        fetcher_id=fetcher_id,
-        temp_dir=str(temp_dirs.of_child(fetcher_id)),
-        quarantine=quarantined,
-        kits=sorted({spec.kit for child in children if child.ready for spec in child.types.values()}),
-    )
-    return Handle.spawn(plan, environment=environment(index), start_seconds=start_seconds)
-
-
-class Restarts:
-    """When the next child of one kind may start: one that dies young is followed after a pause, which doubles.
-    Ordinary children and those in quarantine do not delay each other."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic, rand: Callable[[], float] = random.random) -> None:
-        self._clock = clock
-        self._rand = rand
-        self._failures = 0
-        self._failed_at = 0.0
-        self._next_at = 0.0
-
-    @property
-    def pause(self) -> float:
-        """Seconds until one may start; 0 or less: now."""
-        return self._next_at - self._clock()
-
-    def slow_down(self) -> None:
-        """One has failed."""
-        now = self._clock()
-        self._failures = self._failures + 1 if now - self._failed_at < _FORGIVEN_SECONDS else 1
-        self._failed_at = now
-        self._next_at = now + backoff_seconds(
-            self._failures, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS, rand=self._rand
-        )
-
 
 class ChildPool:
-    """Belongs to the supervisor's main thread. `start` starts a child with an index, in quarantine or not."""
+    """Belongs to the supervisor's main thread. `start` starts a child with an index, in quarantine or not. While the
+    `template` starts, children wait for it."""
 
-    def __init__(self, scale: Autoscale, children: Children, start: Callable[[int, bool], Handle]) -> None:
+    def __init__(
+        self, scale: Autoscale, children: Children, template: Template, start: Callable[[int, bool], Handle]
+    ) -> None:
         self._scale = scale
         self._children = children
+        self._template = template
         self._start = start
-        self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
+        # Of ordinary children, and of those in quarantine: neither delays the others.
+        self._restarts = {False: Restarts(), True: Restarts()}
         self._outdated: set[int] = set()  # pids of children to be replaced
         self._largest = scale.maximum
         self._restart_at: datetime | None = None  # when the last restart was asked that has begun
@@ -117,11 +51,13 @@ class ChildPool:
 
     def turn(self, apart: int) -> None:
         """`apart` is the number of children in quarantine that there is work for, beside those that are busy."""
+        self._template.turn()
         self._rescale()
         self._replace_next()
         self._look_at_restart()
         self._retire_interrupted()
-        self._fill(apart)
+        if not self._template.is_awaited:
+            self._fill(apart)
 
     @property
     def pause(self) -> float | None:
@@ -140,12 +76,13 @@ class ChildPool:
         """A child died; `ran_tasks` says whether a task had begun in it. If so, the task may have ended it, and the
         other tasks do not wait for that: the tasks' own limits and `Brakes` bound it. Others that die young, or
         before they are ready, are followed more slowly."""
-        is_young = not child.ready or time.monotonic() - child.started < _SHORT_LIFE_SECONDS
+        is_young = not child.ready or time.monotonic() - child.started < SHORT_LIFE_SECONDS
         if is_young and not ran_tasks:
             self._restarts[child.quarantine].slow_down()
 
     def replace_all(self) -> None:
-        """Replaces all children that there are now, one after the other."""
+        """Replaces the template, and all children that there are now, one after the other."""
+        self._template.renew()
         self._outdated = {child.pid for child in self._children if not (child.retiring or child.quarantine)}
         for child in self._children:
             if child.quarantine and not child.retiring:
@@ -224,7 +161,7 @@ class ChildPool:
 
     def _retire_interrupted(self) -> None:
         """At once, unlike other worn children, where another child may start in their place."""
-        if self._restarts[False].pause > 0:
+        if self._template.is_awaited or self._restarts[False].pause > 0:
             return
         worn = [c for c in self._children if c.worn == "interrupted" and not (c.retiring or c.quarantine)]
         for child in worn[: max(0, self._room)]:

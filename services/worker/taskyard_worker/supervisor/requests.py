@@ -29,7 +29,7 @@ class Requests:
         self.wake_up.setblocking(False)
         self._waker.setblocking(False)
         self._cancellations: queue.SimpleQueue[Key] = queue.SimpleQueue()
-        self._resumed: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+        self._passed_on: queue.SimpleQueue[tuple[str, list[str]]] = queue.SimpleQueue()
         self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
         self._drains = False
         self.stop_signals = 0
@@ -73,9 +73,9 @@ class Requests:
             self._cancellations.put(key)
         self._wake()
 
-    def resume(self, queues: list[str]) -> None:
-        """These queues are no longer paused."""
-        self._resumed.put(queues)
+    def pass_on(self, do: str, queues: list[str]) -> None:
+        """What the children are to do with these queues: `resume` or `recall` (`control`)."""
+        self._passed_on.put((do, queues))
         self._wake()
 
     def ask(self, asked: Asked) -> None:
@@ -107,9 +107,9 @@ class Requests:
     def take_cancellations(self) -> list[Key]:
         return [self._cancellations.get() for _ in range(self._cancellations.qsize())]
 
-    def take_resumed(self) -> list[str]:
-        """The queues that were resumed since the last call."""
-        return [name for _ in range(self._resumed.qsize()) for name in self._resumed.get()]
+    def take_passed_on(self) -> list[tuple[str, list[str]]]:
+        """What the children are to be told, in its order."""
+        return [self._passed_on.get() for _ in range(self._passed_on.qsize())]
 
     def take_asked(self) -> list[Asked]:
         """To be carried out."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from typing import Any
 
 import structlog
 
@@ -35,6 +36,7 @@ from .pool import ChildPool
 from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
+from .template import Template
 from .types import TypeReports
 
 log = structlog.stdlib.get_logger(__name__)
@@ -56,6 +58,7 @@ class Supervisor:
         children: Children,
         recorder: Recorder,
         enforcer: Enforcer,
+        template: Template,
         pool: ChildPool,
         types: TypeReports,
         brakes: Brakes,
@@ -73,6 +76,7 @@ class Supervisor:
         self._children = children
         self._recorder = recorder
         self._enforcer = enforcer
+        self._template = template
         self._pool = pool
         self._types = types
         self._brakes = brakes
@@ -114,17 +118,18 @@ class Supervisor:
         """Waits for something to happen and deals with it."""
         if (pause := self._pool.pause) is not None:
             seconds = min(seconds, pause)
-        lines = {child.line: child for child in self._children if not child.line_closed}
-        for readable in wait([self._requests.wake_up, *lines], seconds):
+        lines = {child.line.socket: child for child in self._children if not child.line_closed}
+        for readable in wait([self._requests.wake_up, *self._template.lines, *lines], seconds):
             if readable in lines:
                 self._read(lines[readable])
+        self._read_template()
         self._requests.clear_wake_up()
         self._requests.tell_ignored()
         self._enforcer.cancel(self._requests.take_cancellations(), self._children)
         self._enforcer.turn(self._children)
-        if resumed := self._requests.take_resumed():
+        for do, queues in self._requests.take_passed_on():
             for child in self._children:
-                child.send({"do": "resume", "queues": resumed})
+                child.send({"do": do, "queues": queues})
         for child in self._children:
             if why := child.stuck():
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
@@ -143,6 +148,7 @@ class Supervisor:
                     self._types.receive(child, message)
                 case "ready":
                     self._was_ready = True
+                    self._types.register(child)
                     self._brakes.tell(child)
                     log.info("child_ready", child=child.index, pid=child.pid)
                     self._pool.is_ready(child)
@@ -153,9 +159,18 @@ class Supervisor:
                 case "suspects":
                     self._recorder.look()
                 case "misconfigured":
-                    self._misconfigured(child, str(message.get("message")))
+                    child.retiring = child.retiring or not self._was_ready
+                    self._misconfigured(str(message.get("message")), child=child.index, pid=child.pid)
                 case "broken":
                     child.broke(message)
+
+    def _read_template(self) -> None:
+        for message in self._template.receive():
+            match message.get("event"):
+                case "types":
+                    self._types.receive(self._template, message)
+                case "misconfigured":
+                    self._misconfigured(str(message.get("message")), child="template")
 
     def _retired(self, child: Handle, why: str) -> None:
         child.retiring = True
@@ -164,13 +179,12 @@ class Supervisor:
             # One that is told to drain and was not worn is one too many.
             self._on_retired(child.worn or ("rescaled" if why == "drain" else why))
 
-    def _misconfigured(self, child: Handle, message: str) -> None:
+    def _misconfigured(self, message: str, **which: Any) -> None:
         """At the first start every other child would find the same: the worker stops, and says why once. Later, as
         during an update in place, the others go on, and the child is replaced after a pause."""
         if self._was_ready:
-            log.error("child_misconfigured", child=child.index, pid=child.pid, message=message)
+            log.error("child_misconfigured", **which, message=message)
             return
-        child.retiring = True
         if self._exit_code:
             return
         self._exit_code = EXIT_MISCONFIGURED
@@ -249,6 +263,7 @@ class Supervisor:
         if self._children:
             log.warning("drain_time_over", children=len(self._children))
             self._kill_all("the worker stopped before it was finished")
+        self._template.stop()
         self._orphans.end(_LAST_SECONDS)
 
     def _last_turn(self, seconds: float) -> None:

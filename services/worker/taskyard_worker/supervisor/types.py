@@ -1,7 +1,7 @@
 """What children report of their task types, checked: the supervisor imports no task code.
 
-The types of the worker are those of the newest report. After an update in place the children that were started before
-it may run others, so each handle keeps its own.
+The types of the worker are those of the child that was ready last. After an update in place the children that were
+started before it may run others, so each handle keeps its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .handle import Handle, Report
 from .metrics import SupervisorMetrics
 from .recorder import Recorder
 from .registration import Registration
+from .template import Template
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,7 +33,8 @@ _TOO_MANY = f"a worker registers at most {MAX_TYPES} task types"
 
 
 class TypeReports:
-    """Takes the reports of children; registers the types of a new one. Belongs to the supervisor's main thread."""
+    """Takes the reports of children; registers the types of one that is ready. Belongs to the supervisor's main
+    thread."""
 
     def __init__(self, registration: Registration, recorder: Recorder, metrics: SupervisorMetrics) -> None:
         self._registration = registration
@@ -42,8 +44,8 @@ class TypeReports:
         self._checked: dict[bytes, TaskSpec | SpecRefused] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def receive(self, child: Handle, message: Mapping[str, Any]) -> None:
-        """A `types` event. The last one of a child is answered, and its types are registered where they are new."""
+    def receive(self, child: Handle | Template, message: Mapping[str, Any]) -> None:
+        """A `types` event, of a child or of the template of the next ones. The last one is answered."""
         report = child.report
         specs, refused = message.get("specs"), message.get("refused")
         for data in specs if isinstance(specs, list) else ():
@@ -54,6 +56,10 @@ class TypeReports:
             return
         child.types = {name: spec for name, spec in report.types.items() if name not in report.refused}
         child.send({"do": "types", "refused": sorted(report.refused)})
+
+    def register(self, child: Handle) -> None:
+        """The types of a child that is ready, where they are new: of one that has reported them, hooks and exports may
+        still fail."""
         if self._registration.take(child.types):
             self._metrics.know(child.types.values())
             self._recorder.register_types()
