@@ -1,1 +1,5 @@
 """Taskyard's HTTP API."""
+
+from taskyard import lean_imports
+
+lean_imports.leave_out()

@@ -141,12 +141,18 @@ class TaskPage(Page[Task]):
     pass
 
 
-class Handled(Shown):
-    matched: int = Field(description="All that fit, with those beyond the first 1,000.")
-    changed: int
-    sample: list[Task] | list[ToldTask] = Field(
-        default=[], description="With `dry_run`: the first of them, in the order they would go."
-    )
+class DeadLetterGroup(Shown):
+    name: str
+    code: str | None
+    count: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+
+
+class DeadLetterGroups(Shown):
+    items: list[DeadLetterGroup] = Field(description="The largest first; 50 at most.")
+    grouped: int = Field(description="The dead letters of all groups.")
+    has_more: bool = Field(description="Older dead letters were not counted, or smaller groups are left out.")
 
 
 class BatchItem(Shown):
@@ -248,6 +254,7 @@ class AuditRow(Shown):
     details: dict[str, Any]
     address: str | None
     request_id: str | None
+    on_behalf_of: str | None = Field(description="The person whom the key was used for, as its holder said.")
 
 
 class AuditPage(Page[AuditRow]):

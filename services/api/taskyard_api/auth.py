@@ -53,6 +53,7 @@ class Caller:
     name: str
     scopes: frozenset[str]
     queues: frozenset[str] | None = None
+    expires_at: datetime | None = None
 
     def has(self, scope: str) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -129,6 +130,16 @@ class Keys:
             raise Unauthenticated("expired_key", message("This API key has expired."))
         return key.caller
 
+    def good(self, prefix: str, digest: bytes) -> Caller | None:
+        """The holder of a good key that was looked up a moment ago; None for all others."""
+        known = self._known.get(prefix)
+        if known is None or known.key is None or known.until < self._clock():
+            return None
+        key = known.key
+        if not hmac.compare_digest(key.digest, digest) or key.revoked_at is not None:
+            return None
+        return key.caller if key.expires_at is None or key.expires_at > self._now() else None
+
     async def _look_up(self, prefix: str) -> _Known:
         # Concurrent requests with the same key share one look-up, which is no part of any of them.
         asking = self._asking.get(prefix)
@@ -166,7 +177,7 @@ class Keys:
 
 def _key(row: RowMapping) -> _KnownKey:
     queues = None if row["queues"] is None else frozenset(row["queues"])
-    caller = Caller(row["id"], row["name"], frozenset(row["scopes"]), queues)
+    caller = Caller(row["id"], row["name"], frozenset(row["scopes"]), queues, row["expires_at"])
     return _KnownKey(bytes(row["digest"]), caller, row["revoked_at"], row["expires_at"])
 
 

@@ -20,7 +20,7 @@ from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
 from .heavy import HeavyWork
 from .refusals import Fault, Invalid, Malformed, UnsupportedMedia
-from .requests import Request
+from .requests import Request, RequestContext
 from .room import Room
 
 KIB, MIB = 1024, 1024**2
@@ -117,6 +117,18 @@ class Bodies:
         raw = req.whole_body(limit)
         return await self._parsed(req, await self._pieces(req, limit) if raw is None else raw)
 
+    def read_at_once(self, context: RequestContext, raw: bytes) -> Body | None:
+        """A small body, where there is memory for it at this moment; None where it is to be read by `read`. Raises
+        Malformed, Invalid."""
+        size, caller = size_of(raw), context.caller.key_id
+        if not size.fits(_ON_THE_LOOP):
+            return None
+        place = self._small.take_at_once(caller, _memory_of(raw, size))
+        if place is None:
+            return None
+        context.places.append(place)
+        return Body(parse_json(raw), raw, size, caller, self._heavy, partial(self._reserve, context))
+
     async def read_nothing(self, req: Request) -> bytes | bytearray:
         """For calls that take no body: none, or an empty object. Raises Invalid, Malformed, TooLarge, Overloaded."""
         whole = req.whole_body(MAX_BODY)
@@ -124,6 +136,14 @@ class Bodies:
         if raw and not raw.isspace() and (await self._parsed(req, raw)).value != {}:
             raise Invalid([Fault("", message("This call takes no body."))])
         return raw
+
+    async def read_if_any(self, req: Request) -> Body:
+        """Like `read`; no body is an empty object."""
+        whole = req.whole_body(MAX_BODY)
+        raw = await self._pieces(req, MAX_BODY) if whole is None else whole
+        if raw:
+            _require_json(req)
+        return await self._parsed(req, raw or b"{}")
 
     async def nothing(self, req: Request) -> Body:
         """Likewise, as an empty object: for calls that take no body and submit a task."""
@@ -146,10 +166,9 @@ class Bodies:
             value = parse_json(raw)
         else:
             value = await self._heavy.run(caller, partial(parse_json, raw))
-        return Body(value, raw, size, caller, self._heavy, partial(self._reserve, req))
+        return Body(value, raw, size, caller, self._heavy, partial(self._reserve, context))
 
-    async def _reserve(self, req: Request, added: int) -> None:
-        context = req.context
+    async def _reserve(self, context: RequestContext, added: int) -> None:
         context.places.append(await self._added.take(context.caller.key_id, _BYTES_AN_ADDED * added))
 
 

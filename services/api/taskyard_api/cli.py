@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,13 @@ from taskyard.schema_wait import Seconds, wait_for_schema
 
 from . import keys_cli, program, roles_cli, types_cli
 
+if TYPE_CHECKING:
+    import socket
+
+    from taskyard.settings import Settings
+
+    from .processes import Member
+
 app = typer_app(program.NAME, "Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.")
 app.add_typer(keys_cli.app, name="keys")
 app.add_typer(roles_cli.app, name="roles")
@@ -37,6 +44,7 @@ def main() -> None:
 
 @app.command(
     epilog="Examples:\n\n  taskyard-api serve\n\n  taskyard-api serve --host 0.0.0.0 --port 8080 --metrics-port 9100"
+    "\n\n  taskyard-api serve --processes 4"
 )
 def serve(
     host: Annotated[
@@ -52,24 +60,27 @@ def serve(
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", envvar="TASKYARD_METRICS_PORT", help="0: a free one.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", min=1, max=64, envvar="TASKYARD_API_PROCESSES", help="How many serve the address together."
+        ),
+    ] = None,
+    member: Annotated[str | None, typer.Option("--member", hidden=True, help="Its place among several.")] = None,
     log_level: LogLevel = None,
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C; what was accepted is written and published before it ends."""
-    import structlog
-
-    from taskyard.catalogue.secrets import SecretsUnreadable
     from taskyard.storage.chosen import missing_in_production
-    from taskyard.telemetry.exports import start_exports
     from taskyard.telemetry.metrics import MetricsPortTaken
 
-    from . import server
-    from .composition import build
+    from .processes import Member
     from .room import give_large_memory_back
 
     settings = program.begin(
         needs=(*SERVERS, "secret_keys"),
         api_host=host,
         api_port=port,
+        api_processes=processes,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
         log_level=log_level,
@@ -81,31 +92,70 @@ def serve(
     sys.setswitchinterval(0.001)
     give_large_memory_back()
     try:
-        exports = start_exports("api", settings)
-        service = build(settings, exports)
-        listener = server.listen(settings.api_host, settings.api_port) if fd is None else server.inherited(fd)
-        metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
-    except (ValueError, SecretsUnreadable) as e:
-        program.fail(str(e), USAGE)
+        place = None if member is None else Member.read(member)
+    except ValueError:
+        program.fail("--member is for the processes that --processes starts", USAGE)
+    try:
+        if place is None and settings.api_processes > 1:
+            _keep(settings, fd)
+        else:
+            _serve(settings, fd, place)
     except MetricsPortTaken as e:
         program.fail(str(e), FAILED)
-    except OSError as e:
-        where = f"{settings.api_host}:{settings.api_port}" if fd is None else f"descriptor {fd}"
-        program.fail(f"cannot listen on {where}: {e.strerror}", FAILED)
+
+
+def _keep(settings: Settings, descriptor: int | None) -> None:
+    """Keeps several processes, without what serves requests in memory. Raises MetricsPortTaken."""
+    from .processes import keep
+
+    code = keep(settings, _listener(settings, descriptor))
+    if code:
+        raise typer.Exit(code)
+
+
+def _serve(settings: Settings, descriptor: int | None, place: Member | None) -> None:
+    """Raises MetricsPortTaken."""
+    import structlog
+
+    from taskyard.catalogue.secrets import SecretsUnreadable
+    from taskyard.telemetry.exports import start_exports
+
+    from . import server
+    from .composition import build
+
+    try:
+        exports = start_exports("api", settings)
+        service = build(settings, exports, place)
+    except (ValueError, SecretsUnreadable) as e:
+        program.fail(str(e), USAGE)
+    listener = _listener(settings, descriptor)
+    metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port) if place is None else None
     # All objects so far are permanent. Requests leave few cycles, and collecting at every 700 allocations would cost a
     # batch of a hundred tasks several passes.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    address = listener.getsockname()
-    structlog.get_logger(__name__).info("serving", host=address[0], port=address[1], metrics_port=metrics.port)
+    if metrics is not None:
+        address = listener.getsockname()
+        structlog.get_logger(__name__).info("serving", host=address[0], port=address[1], metrics_port=metrics.port)
     try:
-        started = server.serve(service, listener, stop_delay=settings.api_stop_delay)
+        started = server.serve(service, listener, stop_delay=settings.api_stop_delay, member=place)
     finally:
-        metrics.stop()
+        if metrics is not None:
+            metrics.stop()
         exports.stop()
     if not started:
         raise typer.Exit(FAILED)
+
+
+def _listener(settings: Settings, descriptor: int | None) -> socket.socket:
+    from .listener import inherited, listen
+
+    try:
+        return listen(settings.api_host, settings.api_port) if descriptor is None else inherited(descriptor)
+    except OSError as e:
+        where = f"{settings.api_host}:{settings.api_port}" if descriptor is None else f"descriptor {descriptor}"
+        program.fail(f"cannot listen on {where}: {e.strerror}", FAILED)
 
 
 @app.command(epilog="Example:\n\n  taskyard-api openapi > openapi.json")

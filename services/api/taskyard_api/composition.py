@@ -34,39 +34,22 @@ from .heavy import HeavyWork
 from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
 from .lifespan import Lifespan, WakeUps
-from .limits import RateLimit
+from .limits import RateLimit, shared_slots
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .problems import Problems
+from .processes import Member
 from .queues import KnownQueues
 from .request_counts import RequestCounts
 from .requests import trusted_networks
+from .resource_list import resources_of
 from .resources import (
     analytics,
-    audit,
-    conversions,
-    dead_letters,
-    events,
-    explanations,
-    fleet,
-    health,
-    load,
-    pages,
-    queue_actions,
-    records,
-    schedule_actions,
+    broker,
     schedules,
-    selection_runs,
-    task_actions,
-    task_types,
-    tasks,
-    tree_items,
-    users,
     webhook_endpoints,
-    worker_control,
-    workflow_events,
-    workflows,
 )
+from .short_way import ShortWay
 from .streams import Streams
 from .submission import Intake, Submission
 from .translation import Translations, read_catalogues
@@ -88,6 +71,7 @@ class Service:
     types: KnownTypes
     counts: RequestCounts
     problems: Problems
+    short_way: ShortWay | None
 
 
 def cipher_of(settings: Settings) -> Cipher:
@@ -95,8 +79,8 @@ def cipher_of(settings: Settings) -> Cipher:
     return Cipher([key.get_secret_value() for key in settings.secret_keys])
 
 
-def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
-    """Raises SecretsUnreadable and ValueError for a wrong setting."""
+def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | None = None) -> Service:
+    """`member`: where it is one of several processes. Raises SecretsUnreadable and ValueError for a wrong setting."""
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     cipher = cipher_of(settings)
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
@@ -104,7 +88,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
     cache = client if settings.cache_url is None else make_async_redis(settings.cache_address, max_connections=_READERS)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
-    metrics = Metrics("api")
+    metrics = Metrics("api", shared=None if member is None else member.files)
     metrics.watch_pool(engine, submits)
     transactions = metrics.transactions("submit", "read")
     ledger = LedgerPool(engine, settings.db_pool_size, dispatcher, transactions["read"].time)
@@ -123,12 +107,14 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
         probes=LedgerPool(engine, 1, dispatcher),
         parts=LedgerPool(engine, 1, dispatcher),
         client=client,
+        names=names,
         cache=None if settings.cache_url is None else cache,
         lease=settings.worker_lease,
         database=metrics.dependency("database"),
         broker=metrics.dependency("redis"),
     )
     heavy = HeavyWork()
+    bodies = Bodies(heavy)
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
     callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint, settings.support_url)
     catalogues = read_catalogues()
@@ -141,7 +127,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
         settings,
         translations=translations,
         shown=shown,
-        bodies=Bodies(heavy),
+        bodies=bodies,
         types=types,
         admission=admission,
         intake=intake,
@@ -156,10 +142,12 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
         flows=Flows(admission, callbacks, submission, ledger),
         models=analytics.Models(cache, names, translations),
         book=schedules.Book(ledger, admission),
+        redis=broker.Broker(ledger, client, names, queues, translations),
     )
     counts = RequestCounts(ledger)
-    rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
-    gate = Gate(keys, rate, requests, counts, trusted, exports.tracer)
+    slots = None if member is None else shared_slots(member.rates)
+    rate = RateLimit(settings.rate_limit_per_second, slots=slots)
+    gate = Gate(keys, rate, requests, counts, trusted_networks(settings.trusted_proxies), exports.tracer)
     lifespan = Lifespan(
         engines=(engine, submits),
         dispatcher=dispatcher,
@@ -176,106 +164,24 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
         heavy=heavy,
     )
     app = create_app(resources, gate, lifespan, problems, cors_origins=settings.cors_origins)
-    return Service(app, live, dependencies, metrics, types, counts, problems)
+    short_way = None
+    # Browsers of other origins are answered with more headers.
+    if submission.is_plain and not settings.cors_origins:
+        short_way = ShortWay(
+            keys=keys,
+            rate=rate,
+            bodies=bodies,
+            admission=admission,
+            submission=submission,
+            shown=shown,
+            meters=requests,
+            counts=counts,
+            problems=problems,
+        )
+    return Service(app, live, dependencies, metrics, types, counts, problems, short_way)
 
 
 def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:
     usual_queues = {name: spec.queue for name in registry.names if (spec := registry.admitting(name)) is not None}
     queues.learn(usual_queues.values())
     submitted.know(usual_queues)
-
-
-def resources_of(
-    settings: Settings,
-    *,
-    translations: Translations,
-    shown: TaskViews,
-    bodies: Bodies,
-    types: KnownTypes,
-    admission: Admission,
-    intake: Intake,
-    ledger: LedgerPool,
-    known_queues: KnownQueues,
-    live: Live,
-    streams: Streams,
-    dependencies: Health,
-    files: Files,
-    endpoints: webhook_endpoints.Endpoints,
-    callbacks: Callbacks,
-    flows: Flows,
-    models: analytics.Models,
-    book: schedules.Book,
-) -> list[object]:
-    """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
-    shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
-    handling = dead_letters.Handling(bodies, ledger, shown, translations)
-    queues = fleet.Queues(ledger, lease=settings.worker_lease)
-    loads = load.Loads(ledger, known_queues, lease=settings.worker_lease)
-    runs = selection_runs.Runs(ledger, lease=settings.worker_lease)
-    workers = fleet.Workers(ledger, lease=settings.worker_lease)
-    control = worker_control.Control(ledger, lease=settings.worker_lease)
-    return [
-        tasks.Tasks(bodies, intake, ledger, shown, translations),
-        tasks.TaskBatch(bodies, intake),
-        tasks.OneTask(bodies, admission, ledger, live, shown, translations, life=settings.task_life),
-        tasks.TaskStatus(ledger, translations),
-        events.TaskEvents(ledger, streams, translations),
-        explanations.TaskExplanation(ledger, translations, lease=settings.worker_lease),
-        task_actions.TaskCancel(bodies, ledger, translations),
-        task_actions.TasksCancel(bodies, ledger, shown, translations),
-        task_actions.TaskRetry(bodies, ledger, shown, life=settings.task_life),
-        events.Events(live, streams),
-        shown_types,
-        task_types.OneTaskType(shown_types),
-        dead_letters.DeadLetters(ledger, shown, translations),
-        dead_letters.Retry(handling, life=settings.task_life, per_second=settings.replay_per_second),
-        dead_letters.Discard(handling),
-        queues,
-        fleet.OneQueue(bodies, queues),
-        queue_actions.Pause(bodies, queues),
-        queue_actions.Resume(bodies, queues),
-        queue_actions.Purge(bodies, queues, shown, translations),
-        load.QueueLoad(loads),
-        load.Load(loads),
-        workers,
-        fleet.OneWorker(workers),
-        worker_control.Drain(bodies, control),
-        worker_control.Restart(bodies, control),
-        worker_control.Pool(bodies, control),
-        tree_items.TreeItems(files),
-        tree_items.OneTreeItem(files),
-        tree_items.Content(files),
-        tree_items.Thumbnail(bodies, files, intake),
-        conversions.Convert(bodies, files, intake, translations),
-        conversions.ConversionStatus(files, translations),
-        webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
-        webhook_endpoints.OneWebhookEndpoint(endpoints),
-        webhook_endpoints.Rotate(bodies, endpoints),
-        webhook_endpoints.Enable(bodies, endpoints),
-        users.OneUser(bodies, ledger, admission, translations),
-        users.SendWelcome(bodies, ledger, intake),
-        analytics.UsageEvents(bodies, ledger),
-        analytics.Analytics(ledger),
-        models,
-        selection_runs.SelectionRuns(bodies, intake, runs, translations),
-        selection_runs.OneSelectionRun(runs, translations),
-        records.Records(ledger),
-        workflows.Workflows(bodies, flows, ledger, translations),
-        workflows.OneWorkflow(ledger, translations),
-        workflows.WorkflowCancel(bodies, ledger, translations),
-        workflows.WorkflowRetry(bodies, ledger),
-        workflow_events.WorkflowEvents(ledger, streams),
-        schedules.Schedules(bodies, book),
-        schedules.Preview(bodies, book),
-        schedules.OneSchedule(bodies, book),
-        schedule_actions.Pause(bodies, book),
-        schedule_actions.Resume(bodies, book),
-        schedule_actions.Trigger(bodies, book),
-        schedule_actions.Fires(book),
-        audit.AuditLog(ledger),
-        health.Live(),
-        health.Ready(dependencies),
-        health.Detailed(dependencies, translations),
-        pages.Home(has_docs=settings.api_docs),
-        *((pages.Docs(), pages.DocsFile()) if settings.api_docs else ()),
-    ]

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import Engine
 
 from taskyard.settings import Settings
-from taskyard.store.ledger import engine_of
+from taskyard.store.ledger import Plans, engine_of
 
 from .collector import MAX_FLIGHTS
 from .patience import LONGEST_STATEMENT
@@ -28,6 +28,6 @@ def engines_of(settings: Settings) -> tuple[Engine, Engine]:
         connect_timeout=_PATIENCE,
         pool_timeout=_PATIENCE,
     )
-    submits = make(serves=["plain submits"] * MAX_FLIGHTS, plan_anew=False)
+    submits = make(serves=["plain submits"] * MAX_FLIGHTS, plans=Plans.KEPT)
     readers = ["a thread of the ledger pool"] * settings.db_pool_size
     return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "probes", "parts of health"])

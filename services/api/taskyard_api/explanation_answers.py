@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from taskyard.domain.tasks import State
 from taskyard.lifecycle.explanation import MOST_AHEAD, SHOWN_ATTEMPTS, SHOWN_STEPS
+from taskyard.lifecycle.limit_holders import SHOWN_HOLDERS
 
 from .answers import Shown
 
@@ -36,6 +37,7 @@ class Code(StrEnum):
     UNPUBLISHED = "unpublished"
     IN_LINE = "in_line"
     # Running
+    CLAIMED = "claimed"
     RUNNING = "running"
     PROGRESS = "progress"
     CANCELLING = "cancelling"
@@ -54,6 +56,15 @@ class BlockingStep(Shown):
     state: State
 
 
+class Holder(Shown):
+    """A task that holds a limit: it runs, or was given to the workers."""
+
+    task_id: UUID
+    name: str
+    state: State
+    since: datetime
+
+
 class Reason(Shown):
     """Only the values that belong to its code are there."""
 
@@ -61,7 +72,9 @@ class Reason(Shown):
 
     code: Code
     message: str = Field(description="For people, in the reader's language.")
-    since: datetime | None = Field(default=None, description="Of `paused`, `unpublished`, `running`, `cancelling`.")
+    since: datetime | None = Field(
+        default=None, description="Of `paused`, `unpublished`, `claimed`, `running`, `cancelling`."
+    )
     due_at: datetime | None = Field(
         default=None, description="Of `scheduled`, `put_off`, `retrying`, `due`, `no_scheduler`."
     )
@@ -76,12 +89,13 @@ class Reason(Shown):
         default=None, description=f"Of `steps`: up to {SHOWN_STEPS} of those that you may see."
     )
     key: str | None = Field(default=None, description="Of `limited`: the key.")
-    holders: list[UUID] | None = Field(
-        default=None, description="Of `limited`: tasks that hold it, of those that you may see."
+    holders: list[Holder] | None = Field(
+        default=None, description=f"Of `limited`: up to {SHOWN_HOLDERS} tasks that hold it, of those that you may see."
     )
+    held: int | None = Field(default=None, description="Of `limited` with `concurrent`: how many hold it, up to that.")
     concurrent: int | None = Field(default=None, description="Of `limited`.")
     per_second: float | None = Field(default=None, description="Of `limited`.")
-    worker: str | None = Field(default=None, description="Of `running` and `worker_silent`.")
+    worker: str | None = Field(default=None, description="Of `claimed`, `running` and `worker_silent`.")
     soft_limit_at: datetime | None = Field(default=None, description="Of `running`: about when.")
     hard_limit_at: datetime | None = Field(default=None, description="Of `running`: about when.")
     percent: float | None = Field(default=None, description="Of `progress`.")

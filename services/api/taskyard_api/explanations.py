@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from taskyard.domain.messages import Message, message
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.explanation import MOST_AHEAD, Facts
 from taskyard.lifecycle.limit_holders import HeldLimit
 
-from . import views
+from .awaited_steps import awaited
 from .ended_attempts import attempt_told
 from .explanation_answers import Code, left_out
 from .limit_messages import limit_told
+from .reasons_of_runs import Reason, Row, ended, running, told_time, whole
 from .translation import Words
 
-Row = Mapping[Any, Any]
-
+# Why a worker that did not know a task's type put it off: these say more than that it did.
+_TYPE_CODES = frozenset({Code.UNKNOWN_TYPE, Code.OLDER_VERSION, Code.NO_WORKER, Code.WORKERS_DRAIN})
 _ENDED_BY_THE_SCHEDULER = frozenset({Code.LIMITED, Code.EXPIRED, Code.UNPUBLISHED, Code.WORKER_SILENT})
-
-
-class Reason(NamedTuple):
-    code: Code
-    message: Message
-    values: dict[str, Any]
 
 
 def explained(facts: Facts, words: Words) -> dict[str, Any]:
@@ -53,15 +47,17 @@ def _reasons(facts: Facts, words: Words) -> Iterator[Reason]:
     task = facts.task
     state = State(task["state"])
     if state in FINAL:
-        yield from _ended(task, words)
+        yield from ended(task, words)
     elif state is State.RUNNING:
-        yield from _running(task)
+        yield from running(task)
     elif state is State.QUEUED:
         found = [*_hindrances(facts)]
         yield from found or [_in_line(facts)]
     else:
-        yield _not_yet(task, state)
-        yield from _hindrances(facts)
+        found = [_not_yet(task, state, words), *_hindrances(facts)]
+        if task["put_off_for"] == "unknown_task_type":
+            found.sort(key=lambda reason: reason.code not in _TYPE_CODES)
+        yield from found
 
 
 def _with_its_scheduler(reasons: Iterator[Reason], *, leads: bool) -> Iterator[Reason]:
@@ -76,10 +72,10 @@ def _with_its_scheduler(reasons: Iterator[Reason], *, leads: bool) -> Iterator[R
             yield Reason(Code.NO_SCHEDULER, text, {})
 
 
-def _not_yet(task: Row, state: State) -> Reason:
+def _not_yet(task: Row, state: State, words: Words) -> Reason:
     """Why a task that is not queued is not."""
     if state is State.BLOCKED:
-        return _blocked(task)
+        return _blocked(task, words)
     due = {"due_at": task["due_at"]}
     seconds = (task["due_at"] - task["read_at"]).total_seconds()
     if seconds <= 0:
@@ -87,7 +83,7 @@ def _not_yet(task: Row, state: State) -> Reason:
             return Reason(Code.DUE, message("Its time has come: the scheduler queues it next."), due)
         text = message("Its time has come, but no scheduler leads. Start one: `taskyard-scheduler run`.")
         return Reason(Code.NO_SCHEDULER, text, due)
-    told: dict[str, str | int] = {"time": _told(task["due_at"]), "seconds": _whole(seconds)}
+    told: dict[str, str | int] = {"time": told_time(task["due_at"]), "seconds": whole(seconds)}
     due |= {"in_seconds": round(seconds, 1)}
     if state is State.RETRYING:
         text = message(
@@ -113,35 +109,30 @@ def _not_yet(task: Row, state: State) -> Reason:
     return Reason(Code.PUT_OFF, text, due)
 
 
-def _blocked(task: Row) -> Reason:
+def _blocked(task: Row, words: Words) -> Reason:
     steps = task["waits_for"] or []
-    text = message("It waits for other steps of its workflow.")
-    if steps:
-        text = message(
-            "It waits for steps of its workflow: {steps}.",
-            steps=", ".join(f"{step['step']} ({step['state']})" for step in steps),
-        )
-    return Reason(Code.STEPS, text, {"steps": steps})
+    return Reason(Code.STEPS, awaited(steps, words), {"steps": steps})
 
 
 def _hindrances(facts: Facts) -> Iterator[Reason]:
     """What keeps workers from claiming it, in the order of `claim.CONDITIONS`, and Redis from having it."""
     for name in facts.task["hindrances"]:
-        if (told := TOLD.get(name)) is not None:
+        if name == LIMITED:
+            yield from _limited(facts)
+        elif (told := TOLD.get(name)) is not None:
             yield told(facts.task)
-    yield from map(_limited, facts.limits)
-    if (since := facts.task["behind_since"]) is not None:
+    if (since := facts.behind_since) is not None:
         text = message(
             "Publishing to Redis has been behind since {time}, and may not have reached this task. Check that Redis"
             " answers and has memory left.",
-            time=_told(since),
+            time=told_time(since),
         )
         yield Reason(Code.UNPUBLISHED, text, {"since": since})
 
 
 def _paused(task: Row) -> Reason:
     since = task["paused_at"]
-    text = message("The queue {queue} has been paused since {time}.", queue=task["queue"], time=_told(since))
+    text = message("The queue {queue} has been paused since {time}.", queue=task["queue"], time=told_time(since))
     return Reason(Code.PAUSED, text, {"queue": task["queue"], "since": since})
 
 
@@ -174,7 +165,10 @@ def _apart(task: Row) -> Reason:
 
 
 def _expired(task: Row) -> Reason:
-    text = message("It expired at {time}: the scheduler is about to end it.", time=_told(task["expires_at"]))
+    time = told_time(task["expires_at"])
+    text = message("It expired at {time}: the scheduler is about to end it.", time=time)
+    if not task["leads"]:
+        text = message("It expired at {time}, and a scheduler has to end it.", time=time)
     return Reason(Code.EXPIRED, text, {})
 
 
@@ -186,11 +180,19 @@ TOLD: dict[str, Callable[[Row], Reason]] = {
     "expired": _expired,
 }
 OF_ONE_WORKER = frozenset({"worker_lost", "moved", "slowed"})
+# Told of each limit apart, where it has several.
+LIMITED = "limited"
 
 
-def _limited(limit: HeldLimit) -> Reason:
-    text = limit_told(limit)
-    given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second")}
+def _limited(facts: Facts) -> Iterator[Reason]:
+    # Without any where its limit was taken away, which the leader has yet to see.
+    for limit in facts.limits or [HeldLimit([], queue=facts.task["queue"])]:
+        yield _one_limit(limit, facts.task)
+
+
+def _one_limit(limit: HeldLimit, task: Row) -> Reason:
+    text = limit_told(limit, leads=task["leads"], is_paused=task["paused_at"] is not None)
+    given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second", "held")}
     values = {"holders": limit.holders, **{name: value for name, value in given.items() if value is not None}}
     return Reason(Code.LIMITED, text, values)
 
@@ -212,68 +214,6 @@ def _in_line(facts: Facts) -> Reason:
             " {seconds} s.",
             n=place,
             queue=task["queue"],
-            seconds=_whole(estimate),
+            seconds=whole(estimate),
         )
     return Reason(Code.IN_LINE, text, values)
-
-
-def _running(task: Row) -> Iterator[Reason]:
-    if task["is_alive"] is False:
-        text = message(
-            "Its worker {worker} has not reported for {seconds} s: the scheduler is about to take the task back.",
-            worker=task["worker"],
-            seconds=_whole(task["silent_seconds"]),
-        )
-        yield Reason(Code.WORKER_SILENT, text, {"worker": task["worker"]})
-    if (asked := task["cancel_requested_at"]) is not None:
-        text = message("It was asked to stop at {time}.", time=_told(asked))
-        yield Reason(Code.CANCELLING, text, {"since": asked})
-    began = task["started_at"]
-    hard = began + timedelta(seconds=task["hard_timeout_seconds"])
-    text = message(
-        "It has run since {time} on {worker}, as attempt {attempt}. Its hard limit ends it at {limit}.",
-        time=_told(began),
-        worker=task["worker"],
-        attempt=task["attempt"],
-        limit=_told(hard),
-    )
-    values = {"since": began, "worker": task["worker"], "hard_limit_at": hard}
-    yield Reason(
-        Code.RUNNING, text, {**values, "soft_limit_at": began + timedelta(seconds=task["soft_timeout_seconds"])}
-    )
-    if (progress := views.progress(task)) is not None:
-        percent, said = progress["percent"], progress["message"]
-        text = message("It reports {percent} %.", percent=percent)
-        if percent is None:
-            text = message("It reports: {message}", message=said)
-        elif said:
-            text = message("It reports {percent} %: {message}", percent=percent, message=said)
-        yield Reason(Code.PROGRESS, text, {"percent": percent})
-
-
-def _ended(task: Row, words: Words) -> Iterator[Reason]:
-    at = task["finished_at"]
-    values, time = {"finished_at": at}, _told(at)
-    match State(task["state"]):
-        case State.SUCCEEDED:
-            yield Reason(Code.SUCCEEDED, message("It succeeded at {time}.", time=time), values)
-            if task["partial"]:
-                text = message("It reached its soft limit, so its result is partial.")
-                yield Reason(Code.PARTIAL, text, {})
-        case State.FAILED:
-            error = words.failure(task["error"] or {}, views.type_of(task))
-            text = message("It failed at {time}: {reason}", time=time, reason=error.get("message", ""))
-            yield Reason(Code.FAILED, text, {**values, "error_code": error.get("code")})
-            if (put_away := task["discarded_at"]) is not None:
-                text = message("It was discarded from the dead letters at {time}.", time=_told(put_away))
-                yield Reason(Code.DISCARDED, text, {})
-        case _:
-            yield Reason(Code.CANCELLED, message("It was cancelled at {time}.", time=time), values)
-
-
-def _told(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _whole(seconds: float) -> int:
-    return max(1, round(seconds))

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from taskyard.admission.bodies import Whole
 from taskyard.domain.tasks import State
 from taskyard.domain.workflows import FlowState
-from taskyard.store.workflows import SHOWN_NEEDS
+from taskyard.store.workflows import MOST_NEEDS, SHOWN_NEEDS
 
 from .answers import Page, Shown, TaskFailure, WithWarnings
 from .models import PageQuery, Query, States, split
@@ -28,6 +28,9 @@ class WorkflowQuery(PageQuery):
     """Of its steps."""
 
     state: States | None = Field(default=None, description="Only steps in these states, separated by commas.")
+    needs_limit: Whole = Field(
+        default=SHOWN_NEEDS, ge=0, le=MOST_NEEDS, description="How many needs of a step are named."
+    )
 
 
 class FlowEventsQuery(Query):
@@ -57,7 +60,9 @@ class FlowStep(Shown):
     state: State
     attempt: int
     optional: bool
-    needs: list[str] = Field(description=f"{SHOWN_NEEDS} of them at most: `needs_count` is how many there are.")
+    needs: list[str] = Field(
+        description=f"The first {SHOWN_NEEDS}, or `needs_limit`: `needs_count` is how many there are."
+    )
     needs_count: int
     pending_needs: int = Field(description="Needs that are not met yet; of a step that has begun: 0.")
     started_at: datetime | None

@@ -76,6 +76,8 @@ class FramedProtocol(Protocol):
         version = self.parser.get_http_version().encode()
         head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
         head += [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADES]
+        if not self.parser.should_keep_alive():
+            head.append(b"connection: close")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         super().data_received(b"\r\n".join([*head, b"", rest]))

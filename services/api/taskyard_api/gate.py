@@ -11,15 +11,16 @@ import structlog
 
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.messages import Choice, message
+from taskyard.telemetry.metrics import OTHER
 
 from .auth import Keys, Scope
 from .limits import RateLimit
 from .meters import RequestMeters
-from .operations import Operation, operations_of
+from .operations import AUDITED, Operation, operations_of
 from .patience import begin_request
 from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticated
 from .request_counts import RequestCounts
-from .requests import Networks, Request, client_address
+from .requests import Networks, Request, client_address, person_in
 
 if TYPE_CHECKING:
     from taskyard.telemetry.spans import Tracer
@@ -28,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 # Browsers send 200 bytes; looking for the best match takes a microsecond for each.
 _MAX_ACCEPT = 2_000
-# Calls of these scopes may be recorded in the audit log, with the caller's address.
-_AUDITED = frozenset({Scope.MANAGE, Scope.ADMIN})
 
 
 class Gate:
@@ -59,7 +58,7 @@ class Gate:
         structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.traceparent[3:35])
         if context.span is not None:
             structlog.contextvars.bind_contextvars(span_id=context.span.span_id)
-        self._meters.in_progress.inc()
+        self._meters.in_progress += 1
         if _has_two_spellings(req.scope["raw_path"]):
             raise falcon.HTTPNotFound
 
@@ -72,7 +71,7 @@ class Gate:
         declared = self._operations[kind].get("GET" if req.method == "HEAD" else req.method)
         if declared is None:
             return
-        if declared.scope is not None:
+        if declared.needs_key:
             await self._admit(req, declared.scope)
         if declared.query is None and req.query_string:
             _refuse_query(req)
@@ -80,7 +79,7 @@ class Gate:
         if accept is not None and accept not in {b"*/*", b"application/json"}:
             _check_accept(req, declared)
 
-    async def _admit(self, req: Request, scope: Scope) -> None:
+    async def _admit(self, req: Request, scope: Scope | None) -> None:
         try:
             caller = await self._keys.authenticate(req.header(b"authorization"))
         except Unauthenticated as e:
@@ -90,11 +89,13 @@ class Gate:
         req.context.caller = caller
         wait = self._rate.take(caller.key_id)
         if wait > 0:
-            self._meters.rate_limited[str(scope)].inc()
+            self._meters.rate_limited[str(scope or OTHER)].inc()
             raise RateLimited(wait)
-        caller.require(scope)
-        if scope in _AUDITED:
+        if scope is not None:
+            caller.require(scope)
+        if scope in AUDITED:
             req.context.address = client_address(req, self._trusted)
+            req.context.on_behalf_of = person_in(req.header(b"x-on-behalf-of"))
 
     async def process_response(
         self, req: Request, resp: falcon.asgi.Response, resource: object, succeeded: bool
@@ -103,7 +104,7 @@ class Gate:
         context.leave()
         resp.set_header("X-Request-ID", context.request_id)
         resp.set_header("traceparent", context.traceparent)
-        self._meters.in_progress.dec()
+        self._meters.in_progress -= 1
         seconds = time.perf_counter() - context.started
         self._meters.answered(req.method, req.uri_template, resp.status_code, seconds)
         self._counts.count(req.method, req.uri_template, resp.status_code, seconds)

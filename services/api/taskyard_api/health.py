@@ -15,15 +15,17 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
+from taskyard.broker.names import Names
 from taskyard.domain.errors import Overloaded
-from taskyard.domain.messages import Message, Series, message
-from taskyard.domain.tasks import State
+from taskyard.domain.messages import Series, message
 from taskyard.store import fleet, migrate
 from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
+from .health_findings import doubts, finding
 from .ledger_pool import LedgerPool, NotMigrated
 from .patience import Patience
+from .probe import Probe
 from .refusals import Stopping
 from .resources.fleet import workers_shown
 from .translation import TypeName, Words
@@ -35,8 +37,6 @@ _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
 # The process that committed something publishes it at once, and the scheduler what is left after 10 s.
 _PUBLISHED_WITHIN = timedelta(seconds=20)
-# Two periods of the schedule that the first start makes.
-_CHECK_HOLDS = timedelta(hours=2)
 
 
 class Health:
@@ -49,14 +49,17 @@ class Health:
         probes: LedgerPool,
         parts: LedgerPool,
         client: redis.asyncio.Redis,
+        names: Names,
         cache: redis.asyncio.Redis | None,
         lease: timedelta,
         database: Dependency,
         broker: Dependency,
     ) -> None:
         self._probes = probes
+        self._database_probe = Probe(self._ask_database)
         self._parts = parts
         self._client = client
+        self._names = names
         self._cache = cache
         self._lease = lease
         self._dependencies = {"database": database, "redis": broker}
@@ -75,7 +78,7 @@ class Health:
         """Raises Stopping, LedgerUnavailable."""
         if self._stops:
             raise Stopping
-        await self._probe()
+        await self._database_probe.answer()
         # As `watch` found it last: a Redis that hangs must not delay a probe.
         is_up = self._dependencies["redis"].is_up
         if is_up is None:
@@ -101,10 +104,12 @@ class Health:
             "scheduler": self._scheduler(),
             "outbox": self._outbox(caller),
         }
-        found, cache, last_check = await asyncio.gather(
-            asyncio.gather(*parts.values()), self._cached(), self._last_check(caller, words)
+        found, cache, last_check, lost = await asyncio.gather(
+            asyncio.gather(*parts.values()), self._cached(), self._last_check(caller, words), self._lost(caller)
         )
         components = dict(zip(parts, found, strict=True))
+        # Without a leader nobody looks.
+        components["scheduler"]["tasks_unaccounted"] = lost if components["scheduler"]["leader"] else None
         if cache is not None:
             components["cache"] = cache
         for component in components.values():
@@ -124,12 +129,12 @@ class Health:
                 raise NotMigrated("the database is not migrated")
             self._migrated = True
 
-    async def _probe(self) -> None:
+    async def _ask_database(self) -> None:
         """Never refused for want of room: where PostgreSQL answers it is over at once."""
         await self._probes.run(self._check_database, within=Patience(is_admitted=True))
 
     async def _database(self) -> dict[str, Any]:
-        return await self._component(self._probe, self._dependencies["database"])
+        return await self._component(self._database_probe.answer, self._dependencies["database"])
 
     async def _redis(self) -> dict[str, Any]:
         return await self._component(partial(_ping, self._client), self._dependencies["redis"])
@@ -140,6 +145,10 @@ class Health:
         if found["status"] == HEALTHY and await _has_no_room(self._client):
             found |= {"status": UNHEALTHY, "reason": message("its memory is full")}
         return found
+
+    async def redis_takes(self) -> bool:
+        """Whether Redis takes messages, asked at this moment."""
+        return bool((await self._redis_with_room())["status"] == HEALTHY)
 
     async def _cached(self) -> dict[str, Any] | None:
         """None where the queues' Redis is the cache, too."""
@@ -163,13 +172,13 @@ class Health:
 
     async def _workers(self, caller: Caller) -> dict[str, Any]:
         def read(conn: Connection) -> dict[str, Any]:
-            rows = fleet.workers(conn, lease=self._lease, queues=caller.queues)
-            alive = [row for row in rows if row["is_alive"]]
+            count = fleet.living_workers(conn, lease=self._lease, queues=caller.queues)
+            newest = fleet.workers(conn, lease=self._lease, queues=caller.queues, alive=True)
             return {
-                "reason": None if alive else message("no worker is alive"),
-                "workers_count": len(alive),
+                "reason": None if count else message("no worker is alive"),
+                "workers_count": count,
                 "active_tasks": fleet.running_tasks(conn, caller.queues),
-                "workers": workers_shown(conn, alive, caller),
+                "workers": workers_shown(conn, newest, caller),
             }
 
         return await self._read("workers", read, {"workers_count": 0, "active_tasks": 0, "workers": []})
@@ -185,6 +194,16 @@ class Health:
             }
 
         return await self._read("scheduler", read, {"leader": None, "last_tick": None})
+
+    async def _lost(self, caller: Caller) -> int | None:
+        """Queued tasks that the leader found to be missing in Redis, of all queues; None where that is not known."""
+        if caller.queues is not None:
+            return None
+        try:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                return int(await self._client.get(self._names.lost) or 0)
+        except (redis.RedisError, OSError, TimeoutError):
+            return None
 
     async def _outbox(self, caller: Caller) -> dict[str, Any]:
         def read(conn: Connection) -> dict[str, Any]:
@@ -226,10 +245,10 @@ class Health:
         if row is None or not caller.sees(row["queue"]):
             return None
         checks = {
-            name: _finding(check, TypeName("health.check", row["version"]), words)
+            name: finding(check, TypeName("health.check", row["version"]), words)
             for name, check in (row["result"] or {}).get("checks", {}).items()
         }
-        reasons = _doubts(row["age"], row["state"], checks)
+        reasons = doubts(row["age"], row["state"], checks)
         return {
             "status": DEGRADED if reasons else HEALTHY,
             "latency_ms": _since(started),
@@ -263,27 +282,6 @@ def is_full(memory: Mapping[str, Any]) -> bool:
     # Redis bounds its memory without the buffers of replicas and of the append-only file.
     used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
     return bool(0 < memory.get("maxmemory", 0) <= used)
-
-
-def _doubts(age: timedelta, state: str, checks: Mapping[str, Mapping[str, Any]]) -> list[Message]:
-    """Why a check does not show that all is well."""
-    doubts = []
-    if age > _CHECK_HOLDS:
-        doubts.append(message("older than {hours} hours", hours=int(_CHECK_HOLDS / timedelta(hours=1))))
-    if state != State.SUCCEEDED:
-        doubts.append(message("the check itself failed"))
-    if failed := sorted(name for name, check in checks.items() if check.get("status") != "ok"):
-        doubts.append(message("failed then: {names}", names=", ".join(failed)))
-    return doubts
-
-
-def _finding(check: dict[str, Any], of: TypeName, words: Words) -> dict[str, Any]:
-    """What was found, with its reason in the reader's language where its code has words."""
-    shown = {name: value for name, value in check.items() if name != "values"}
-    if check.get("code") is not None:
-        told = words.failure({"code": check["code"], "values": check.get("values"), "message": check["reason"]}, of)
-        shown["reason"] = told["message"]
-    return shown
 
 
 def _since(started: float) -> float:

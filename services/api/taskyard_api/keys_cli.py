@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.domain.api_keys import ApiKey, make_key, read_key
 from taskyard.settings import Settings
-from taskyard.store import api_keys, audit, fleet, ledger
-from taskyard.store.audit import Action, actor_here
+from taskyard.store import api_keys, fleet, ledger
+from taskyard.store.audit import actor_here
 
-from . import program
+from . import key_changes, program
 from .auth import Scope
+from .key_changes import MAX_DAYS, MAX_NAME, NewKey, is_name, make
 
 app = typer_app("keys", "API keys: make, list, revoke.")
 
@@ -24,7 +25,6 @@ FIRST_KEY = "bootstrap"
 
 T = TypeVar("T")
 
-MAX_DAYS = 36_500
 _SHOWN = ("name", "prefix", "scopes", "queues", "created_at", "expires_at", "revoked_at")
 
 
@@ -50,8 +50,8 @@ def create(
     log_level: LogLevel = None,
 ) -> None:
     """Make a key; it is printed once and cannot be shown again."""
-    if not 1 <= len(name) <= 100 or not name.isprintable():
-        program.fail("--name must be 1 to 100 printable characters.", USAGE)
+    if not is_name(name):
+        program.fail(f"--name must be 1 to {MAX_NAME} printable characters.", USAGE)
     expires_at = None
     if expires_in_days is not None:
         if not 0 <= expires_in_days <= MAX_DAYS:  # nor "nan"
@@ -63,36 +63,11 @@ def create(
         known = {*settings.queues, *_in_ledger(settings, fleet.queue_names)}
         if unknown := sorted(set(queue) - known):
             program.fail(f"--queue {unknown[0]}: there is no such queue; there are {', '.join(sorted(known))}.", USAGE)
-    made = _in_ledger(
-        settings, lambda conn: _insert(conn, key, name, scopes, queues=queue or None, expires_at=expires_at)
-    )
+    new = NewKey(name=name, scopes=scopes, queues=queue or None, expires_at=expires_at)
+    made = _in_ledger(settings, lambda conn: make(conn, key, new, actor_here()))
     if not made:
         program.fail(f"There is a key named {name!r} already.", FAILED)
     _print_new(key, name, scopes, as_json=as_json)
-
-
-def _insert(
-    conn: Connection,
-    key: ApiKey,
-    name: str,
-    scopes: Sequence[str],
-    *,
-    queues: Sequence[str] | None = None,
-    expires_at: datetime | None = None,
-) -> bool:
-    made = api_keys.create(
-        conn,
-        name=name,
-        prefix=key.prefix,
-        digest=key.digest,
-        scopes=scopes,
-        queues=queues,
-        expires_at=expires_at,
-    )
-    if made is not None:
-        details = {"prefix": key.prefix, "scopes": scopes, "queues": queues, "expires_at": expires_at}
-        audit.record(conn, actor_here(), Action.KEY_CREATE, name, **details)
-    return made is not None
 
 
 def _print_new(key: ApiKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
@@ -107,19 +82,15 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: 
     """List the keys, without their secrets."""
     rows = _in_ledger(program.begin(database_url=database_url, log_level=log_level), api_keys.every)
     now = datetime.now(UTC)
-    shown: list[dict[str, Any]] = [{**{name: row[name] for name in _SHOWN}, "state": _state(row, now)} for row in rows]
+    shown: list[dict[str, Any]] = [
+        {**{name: row[name] for name in _SHOWN}, "state": api_keys.state_of(row, now)} for row in rows
+    ]
     if as_json:
         print_json(shown)
         return
     for key in shown:
         queues = ",".join(key["queues"]) if key["queues"] is not None else "all queues"
         typer.echo(f"{key['name']:20} ty_{key['prefix']}_…  {key['state']:8} {','.join(key['scopes'])}  {queues}")
-
-
-def _state(row: Any, now: datetime) -> str:
-    if row["revoked_at"] is not None:
-        return "revoked"
-    return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "valid"
 
 
 @app.command(epilog="Examples:\n\n  taskyard-api keys revoke ci\n\n  taskyard-api keys revoke 3fk29x0a")
@@ -133,10 +104,7 @@ def revoke(
     prefix = name.removeprefix("ty_").partition("_")[0] if name.startswith("ty_") else name
 
     def change(conn: Connection) -> list[str]:
-        revoked = api_keys.revoke(conn, prefix)
-        for found in revoked:
-            audit.record(conn, actor_here(), Action.KEY_REVOKE, found)
-        return revoked
+        return key_changes.revoke(conn, actor_here(), name_or_prefix=prefix)
 
     if not _in_ledger(program.begin(database_url=database_url, log_level=log_level), change):
         program.fail("There is no such key, or it was revoked before.", FAILED)
@@ -162,8 +130,10 @@ def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False, log_lev
     except ValueError as e:
         program.fail(f"TASKYARD_BOOTSTRAP_KEY: {e}", USAGE)
 
+    new = NewKey(name=FIRST_KEY, scopes=[Scope.ADMIN])
+
     def first(conn: Connection) -> bool:
-        return api_keys.lock_for_bootstrap(conn) and _insert(conn, key, FIRST_KEY, [Scope.ADMIN])
+        return api_keys.lock_for_bootstrap(conn) and make(conn, key, new, actor_here()) is not None
 
     made = _in_ledger(settings, first)
     if made and given is None:

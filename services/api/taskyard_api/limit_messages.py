@@ -6,11 +6,14 @@ from taskyard.domain.messages import Message, message
 from taskyard.lifecycle.limit_holders import HeldLimit
 
 
-def limit_told(limit: HeldLimit) -> Message:
-    return _of_queue(limit) if limit.key is None else _of_key(limit, limit.key)
+def limit_told(limit: HeldLimit, *, leads: bool, is_paused: bool) -> Message:
+    """`leads`: whether a scheduler does; `is_paused`: whether the queue of the task is, in which none is granted."""
+    if limit.key is None:
+        return _of_queue(limit, leads, is_paused)
+    return _of_key(limit, limit.key, leads, is_paused)
 
 
-def _of_key(limit: HeldLimit, key: str) -> Message:
+def _of_key(limit: HeldLimit, key: str, leads: bool, is_paused: bool) -> Message:
     if limit.is_full:
         return message("It waits for its limit {key}, which other tasks use up.", key=key)
     if limit.per_second is not None:
@@ -19,10 +22,16 @@ def _of_key(limit: HeldLimit, key: str) -> Message:
             key=key,
             rate=f"{limit.per_second:g}",
         )
+    if is_paused:
+        return message(
+            "Once its queue is resumed, the scheduler sees whether its limit {key} has room for it.", key=key
+        )
+    if not leads:
+        return message("A scheduler has to see whether its limit {key} has room for it.", key=key)
     return message("The scheduler has yet to see whether its limit {key} has room for it.", key=key)
 
 
-def _of_queue(limit: HeldLimit) -> Message:
+def _of_queue(limit: HeldLimit, leads: bool, is_paused: bool) -> Message:
     queue = limit.queue or ""
     if limit.is_full:
         return message("It waits for the limit of its queue {queue}, which other tasks use up.", queue=queue)
@@ -32,4 +41,10 @@ def _of_queue(limit: HeldLimit) -> Message:
             queue=queue,
             rate=f"{limit.per_second:g}",
         )
+    if is_paused:
+        return message(
+            "Once the queue {queue} is resumed, the scheduler sees whether its limit has room for it.", queue=queue
+        )
+    if not leads:
+        return message("A scheduler has to see whether the limit of its queue {queue} has room for it.", queue=queue)
     return message("The scheduler has yet to see whether the limit of its queue {queue} has room for it.", queue=queue)

@@ -5,17 +5,17 @@ may get lost, so they only say that something happened: followers read the ledge
 followed tasks: once a second while Redis is away, every ten seconds otherwise.
 
 The process is subscribed while it has followers, and a little longer: receiving every change of a busy platform is
-expensive. The first follower may therefore come before the subscription. Once Redis has confirmed that, one query finds
-what happened until then.
+expensive. The first follower may therefore come before the subscription, and the other processes leave out changes that
+nobody receives (`taskyard.broker.publisher`). Once Redis has confirmed the subscription, one query finds what happened
+until then, and a second one what was still left out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +25,13 @@ import redis.asyncio
 import structlog
 
 from taskyard.backoff import Backoff
+from taskyard.broker.publisher import UNWATCHED_SECONDS
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
 from taskyard.store.reads import standings
 
+from .followers import Feed, Follower, Watch
 from .ledger_pool import LedgerPool
 
 log = structlog.get_logger(__name__)
@@ -42,71 +44,10 @@ _LONGEST_PAUSE_SECONDS = 3.0
 _PING_SECONDS = 5.0
 # How long the subscription outlives its last follower: clients often wait again soon.
 _LINGER_SECONDS = 10.0
+# Until every process has noticed that it is watched.
+_NOTICED_SECONDS = UNWATCHED_SECONDS + 0.05
 _FINAL = frozenset(map(str, FINAL))
 MAX_WATCHES = 10_000
-MAX_BACKLOG = 1_000
-
-
-class _Follower:
-    """Changes between two calls of `changed` wake it once, however many they are."""
-
-    __slots__ = ("_event", "closed")
-
-    def __init__(self) -> None:
-        self.closed = False
-        self._event = asyncio.Event()
-
-    def close(self) -> None:
-        self.closed = True
-        self._event.set()
-
-    async def changed(self, timeout_seconds: float) -> bool:
-        """Waits for a change since the last call; False where none came in time."""
-        if not self._event.is_set():
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    await self._event.wait()
-            except TimeoutError:
-                return False
-        self._event.clear()
-        return True
-
-
-class Watch(_Follower):
-    """A follower of one task, or of one workflow."""
-
-    __slots__ = ("is_final", "standing", "task_id")
-
-    def __init__(self, task_id: UUID) -> None:
-        super().__init__()
-        self.task_id = task_id
-        self.is_final = False
-        self.standing: tuple[Any, ...] | None = None
-
-    def tell(self, *, final: bool) -> None:
-        self.is_final = final
-        self._event.set()
-
-
-class Feed(_Follower):
-    """A follower of all tasks. A slow reader loses the oldest changes and learns how many."""
-
-    __slots__ = ("_wanted", "changes", "lost")
-
-    def __init__(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        super().__init__()
-        self._wanted = wanted
-        self.changes: deque[dict[str, Any]] = deque()
-        self.lost = 0
-
-    def tell(self, change: dict[str, Any]) -> None:
-        if not self._wanted(change):
-            return
-        if len(self.changes) >= MAX_BACKLOG:
-            self.changes.popleft()
-            self.lost += 1
-        self.changes.append(change)
-        self._event.set()
 
 
 class Live:
@@ -123,6 +64,7 @@ class Live:
         self._followed = asyncio.Event()
         self._last_left_at = 0.0
         self._connected = asyncio.Event()
+        self._was_away = False
         self.closed = False
 
     def start(self) -> None:
@@ -171,7 +113,7 @@ class Live:
                 self._feeds.discard(feed)
 
     @contextmanager
-    def _following(self, follower: _Follower) -> Iterator[None]:
+    def _following(self, follower: Follower) -> Iterator[None]:
         if self._count >= MAX_WATCHES:
             raise Overloaded(message("Too many clients follow events."))
         self._count += 1
@@ -212,6 +154,7 @@ class Live:
                     log.warning("live_events_away", error=str(e))
             except Exception:
                 log.exception("live_events_failed")
+            self._was_away = True
             if self._connected.is_set():
                 backoff.reset()
                 self._connected.clear()
@@ -220,21 +163,31 @@ class Live:
     async def _read(self, pubsub: Any) -> None:
         """Passes messages on, until there has been no follower for a while."""
         unanswered = False
-        while self._count or time.monotonic() - self._last_left_at < _LINGER_SECONDS:
-            message = await pubsub.get_message(timeout=_PING_SECONDS)
-            if message is None:
-                if unanswered:
-                    raise redis.ConnectionError("no answer to a ping")
-                unanswered = True
-                await pubsub.ping()
-                continue
-            unanswered = False
-            if message["type"] == "message":
-                self._tell(message["data"])
-            elif message["type"] == "subscribe":
-                self._connected.set()
-                # Changes before the subscription are not sent.
-                await self._check()
+        async with AsyncExitStack() as closing:
+            while self._count or time.monotonic() - self._last_left_at < _LINGER_SECONDS:
+                message = await pubsub.get_message(timeout=_PING_SECONDS)
+                if message is None:
+                    if unanswered:
+                        raise redis.ConnectionError("no answer to a ping")
+                    unanswered = True
+                    await pubsub.ping()
+                    continue
+                unanswered = False
+                if message["type"] == "message":
+                    self._tell(message["data"])
+                elif message["type"] == "subscribe":
+                    await self._check()  # changes before the subscription are not sent
+                    closing.callback(asyncio.create_task(self._be_noticed()).cancel)
+
+    async def _be_noticed(self) -> None:
+        """Until then, changes may have been left out."""
+        await asyncio.sleep(_NOTICED_SECONDS)
+        self._connected.set()
+        if self._was_away:
+            self._was_away = False
+            for feed in self._feeds:
+                feed.interrupt()
+        await self._check()
 
     def _tell(self, data: bytes) -> None:
         if not self._watches and not self._feeds:

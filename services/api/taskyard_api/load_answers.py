@@ -13,8 +13,8 @@ from .answers import Shown
 
 class Load(Shown):
     waiting: int = Field(
-        description="Tasks that a worker could begin now: queued ones, and those whose delay or back-off is over. 0 for"
-        f" a paused queue; at most {MOST_COUNTED} of each queue."
+        description="Tasks that a worker could begin now: queued ones, and those whose delay or back-off is over,"
+        f" without those that wait for a limit. 0 for a paused queue; at most {MOST_COUNTED} of each queue."
     )
     running: int = Field(description=f"Tasks that run; at most {MOST_COUNTED} of each queue.")
     total: int = Field(description="`waiting` and `running`: what an autoscaler goes by.")

@@ -37,9 +37,10 @@ class RequestMeters:
             buckets=HTTP_SECONDS,
             known=routes,
         )
-        self.in_progress = metrics.gauge(
-            "http_requests_in_progress", "Requests that are being answered.", mode="livesum"
-        )
+        self.in_progress = 0
+        """Requests that are being answered: a number, because setting a gauge twice a request would cost more."""
+        in_progress = metrics.gauge("http_requests_in_progress", "Requests that are being answered.", mode="livesum")
+        metrics.on_refresh(lambda: in_progress.set(self.in_progress))
         self.auth_failures = metrics.counters(
             "auth_failures_total", "Requests without a good key.", {"reason": AUTH_FAILURES}
         )
@@ -84,9 +85,9 @@ class SubmitMeters:
                 self._usual_queues[name] = queue
                 self._submitted.know((queue, name, result) for result in RESULTS)
 
-    def count(self, queue: str, name: str, result: str) -> None:
-        """One submit; `result` is one of RESULTS."""
-        self._submitted[queue, name, result].inc()
+    def count(self, queue: str, name: str, result: str, number: int = 1) -> None:
+        """So many submits; `result` is one of RESULTS."""
+        self._submitted[queue, name, result].inc(number)
 
     def refused(self, wanted: object) -> None:
         """Counts a submit that was refused, as it was sent: it may be anything."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
@@ -63,6 +63,33 @@ class DeadLettersBody(Body):
         if len(self.model_fields_set & {"ids", "filter"}) != 1:
             raise ValueError(message("Say which by `ids` or by `filter`, and not by both."))
         return self
+
+
+class RetryBody(DeadLettersBody):
+    """Dead letters: `ids`, or those that match a `filter`. Or cancelled tasks, by their `ids`."""
+
+    cancelled: Annotated[bool, Strict()] = Field(
+        default=False, description="Cancelled tasks instead, by their ids, but no steps of workflows."
+    )
+
+    @model_validator(mode="after")
+    def _by_ids(self) -> RetryBody:
+        if self.cancelled and "ids" not in self.model_fields_set:
+            raise ValueError(message("Cancelled tasks are retried by `ids`; by a filter, start an operation."))
+        return self
+
+
+class DiscardedFilter(DeadLettersFilter):
+    """All conditions have to hold; without any: every discarded one."""
+
+    discarded_after: Instant | None = None
+    discarded_before: Instant | None = None
+
+
+class RestoreBody(DeadLettersBody):
+    """Discarded dead letters: `ids`, or those that match a `filter`."""
+
+    filter: DiscardedFilter = Field(default_factory=DiscardedFilter)
 
 
 class WebhookEndpointBody(Body):
@@ -170,18 +197,60 @@ class LoadQuery(Query):
     )
 
 
+Order = Literal["created", "running_longest", "waiting_longest"]
+
+
 class TasksQuery(PageQuery):
     state: States | None = Field(default=None, description="One or several, separated by commas.")
     name: TaskName | None = None
     queue: QueueName | None = None
     tag: Tag | None = None
     workflow_id: Id | None = Field(default=None, description="The steps of this workflow.")
+    parent_id: Id | None = Field(default=None, description="What this task submitted.")
+    schedule_id: Id | None = Field(default=None, description="What this schedule submitted.")
+    worker_id: Id | None = Field(default=None, description="What this worker runs now; `state` may be left out.")
     created_after: Instant | None = None
     created_before: Instant | None = None
+    order: Order = Field(
+        default="created",
+        description="`created`: newest first. `running_longest`: what runs, the oldest start first; without `state`."
+        " `waiting_longest`: what is queued, what was submitted first in front; without `state`, `parent_id` and"
+        " `schedule_id`.",
+    )
+
+    @model_validator(mode="after")
+    def _of_what_runs(self) -> TasksQuery:
+        if self.order == "running_longest" and self.state not in (None, [State.RUNNING]):
+            raise ValueError(message("With order=running_longest, state is running or left out."))
+        if self.order == "waiting_longest":
+            if self.state not in (None, [State.QUEUED]):
+                raise ValueError(message("With order=waiting_longest, state is queued or left out."))
+            if self.parent_id or self.schedule_id:
+                raise ValueError(message("order=waiting_longest does not go with parent_id or schedule_id."))
+        if self.worker_id and (self.order == "waiting_longest" or self.state not in (None, [State.RUNNING])):
+            raise ValueError(message("With worker_id, state is running or left out."))
+        return self
 
 
-class DeadLettersQuery(DeadLettersFilter, PageQuery):
+class DeadLettersQuery(DiscardedFilter, PageQuery):
+    discarded: Truth = Field(default=False, description="Those that were discarded, instead of those that wait.")
+
+    @model_validator(mode="after")
+    def _when_discarded(self) -> DeadLettersQuery:
+        if not self.discarded and (self.discarded_after or self.discarded_before):
+            raise ValueError(message("discarded_after and discarded_before need discarded=true."))
+        return self
+
+
+class DeadLetterGroupsQuery(DeadLettersFilter, Query):
     pass
+
+
+class WorkersQuery(PageQuery):
+    queue: QueueName | None = Field(default=None, description="Those that serve it.")
+    alive: Truth | None = Field(
+        default=None, description="`true`: those whose heartbeat is not overdue; `false`: the others of the last hour."
+    )
 
 
 class AuditQuery(PageQuery):
@@ -202,6 +271,11 @@ class TaskQuery(Query):
     wait: Decimal = Field(default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most.")
 
 
+# Bounds of an optional number are told by hand: Pydantic describes those of a checked one by their Python names.
+_ATTEMPTS = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+Attempt = Annotated[Whole, Field(ge=0, le=2**31 - 1), WithJsonSchema(_ATTEMPTS)]
+
+
 class TimelineQuery(Query):
     limit: Whole = Field(default=200, ge=1, le=1000)
     cursor: str | None = Field(
@@ -209,6 +283,9 @@ class TimelineQuery(Query):
         pattern=r"^[0-9]{1,9}\.[0-4]\.[0-9]{1,18}$",
         description="`next_cursor` of the page before, or the id of any event.",
     )
+    order: Literal["oldest", "newest"] = Field(default="oldest", description="`newest`: from the end.")
+    log: Truth | None = Field(default=None, description="`true`: the lines of the log alone. `false`: all but these.")
+    attempt: Attempt | None = Field(default=None, description="The events of this attempt alone.")
 
 
 class EventsQuery(Query):

@@ -16,7 +16,7 @@ from taskyard.store.users import MAX_USER_ID
 from taskyard.version import __version__
 
 from . import answers
-from .operations import EVENT_STREAM, JSON, Answer, Operation, operations_of
+from .operations import AUDITED, EVENT_STREAM, JSON, Answer, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
 from .translation import READERS_LANGUAGE
 
@@ -87,14 +87,14 @@ def _operation(path: str, method: str, op: Operation, schemas: _Schemas, compone
         "tags": [path.removeprefix("/api/v1").strip("/").partition("/")[0]],
         "parameters": list(_parameters(path, op, schemas, components)),
         "responses": _responses(op, schemas),
-        "security": [] if op.scope is None else [{_SECURITY: []}],
+        "security": [{_SECURITY: []}] if op.needs_key else [],
     }
     if op.description or op.scope:
         scope = f"Scope: `{op.scope}`." if op.scope else ""
         made["description"] = f"{op.description} {scope}".strip()
     if op.body is not None:
         schema = schemas[op.body, "validation"]
-        made["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        made["requestBody"] = {"required": not op.is_body_optional, "content": {JSON: {"schema": schema}}}
     if op.files:
         made["requestBody"] = _FILE
     return made
@@ -136,9 +136,21 @@ def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[st
     yield _header("Accept-Language", READERS_LANGUAGE, {"type": "string"})
     yield _header("X-Request-ID", "Taken for this request's id; otherwise one is made.", {"type": "string"})
     yield _header("traceparent", "The caller's trace (W3C Trace Context); otherwise one is begun.", {"type": "string"})
+    if op.scope in AUDITED:
+        yield _header(
+            "X-On-Behalf-Of", _PERSON, {"type": "string", "pattern": f"^{_CHAR}(({_CHAR}| ){{0,126}}{_CHAR})?$"}
+        )
     if op.keyed:
         schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
         yield _header("Idempotency-Key", "Sent again with the same body: the first answer again.", schema)
+
+
+_PERSON = (
+    "The person whom the key is used for: recorded in the audit log, gives no rights. Up to 128 printable characters,"
+    " in percent-encoded UTF-8."
+)
+# Of ASCII; the encoding of others is beyond a pattern.
+_CHAR = "([!-$&-~]|%[2-6][0-9A-Fa-f]|%7[0-9A-Ea-e])"
 
 
 def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from .auth import Scope
 
+# Calls of these scopes may be recorded in the audit log, with the caller's address, and the person whom it acts for.
+AUDITED = frozenset({Scope.MANAGE, Scope.ADMIN})
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 ANYTHING = "application/octet-stream"
@@ -41,18 +43,25 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """The decorator of a handler. `refusals` are the statuses of this call alone; those of every call (401, 403, 406,
-    ...) are added. `keyed`: it takes an Idempotency-Key."""
+    ...) are added. `keyed`: it takes an Idempotency-Key. `any_key`: a key of any scope will do; without `scope` and
+    `any_key` it needs no key."""
 
     summary: str
     scope: Scope | None
     answers: dict[int, Answer]
     body: type[BaseModel] | None = None
+    is_body_optional: bool = False
     files: bool = False
     query: type[BaseModel] | None = None
     headers: dict[str, str] | None = None
     refusals: tuple[int, ...] = ()
     description: str = ""
     keyed: bool = False
+    any_key: bool = False
+
+    @property
+    def needs_key(self) -> bool:
+        return self.any_key or self.scope is not None
 
     def __call__(self, handler: F) -> F:
         handler.operation = self  # type: ignore[attr-defined]
@@ -62,8 +71,10 @@ class Operation:
     def problems(self) -> frozenset[int]:
         """The statuses of its refusals: its own, and those of every call of its kind."""
         found = {*self.refusals, 400, 406, 422, 500, 503}
+        if self.needs_key:
+            found |= {401, 429}
         if self.scope is not None:
-            found |= {401, 403, 429}
+            found.add(403)
         if self.body is not None or self.files or self.keyed:
             found.add(413)
         if self.body is not None or self.files:

@@ -48,7 +48,7 @@ class Patience:
             async with asyncio.timeout(max(0.0, self._left)):
                 yield
         except TimeoutError:
-            raise _too_late() from None
+            raise too_late() from None
         finally:
             self._left -= time.monotonic() - began
 
@@ -65,10 +65,10 @@ class Patience:
 
 def _give_up(future: asyncio.Future[Any]) -> None:
     if not future.done():
-        future.set_exception(_too_late())
+        future.set_exception(too_late())
 
 
-def _too_late() -> LedgerUnavailable:
+def too_late() -> LedgerUnavailable:
     return LedgerUnavailable("PostgreSQL did not answer in the time that a request has")
 
 

@@ -35,6 +35,7 @@ from .refusals import (
     ConversionConflict,
     Fault,
     Invalid,
+    KeyNameTaken,
     Malformed,
     MissingScope,
     NotAcceptable,
@@ -119,6 +120,7 @@ _STATUS: dict[type[Refused], int] = {
     AnswerPending: 409,
     ConversionConflict: 409,
     NameTaken: 409,
+    KeyNameTaken: 409,
     PreconditionFailed: 412,
     TooLarge: 413,
     UnsupportedMedia: 415,
@@ -219,12 +221,7 @@ class Problems:
 
     async def answer(self, req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
         """Falcon's handler for all errors."""
-        problem = problem_of(error)
-        if problem.status == 500:
-            log.error("request_failed", method=req.method, path=req.path, exc_info=error)
-            self._reports.unexpected(error, method=req.method, route=str(req.uri_template))
-        elif problem.status == 503:
-            log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
+        problem = self.met(error, method=req.method, path=req.path, route=str(req.uri_template))
         body, language = self.document(problem, req.context.request_id, req.get_header("Accept-Language"))
         resp.status = problem.status
         resp.content_type = MEDIA_TYPE
@@ -234,6 +231,16 @@ class Problems:
         resp.append_header("Vary", "Accept-Language")
         for name, value in problem.headers.items():
             resp.set_header(name, value)
+
+    def met(self, error: BaseException, *, method: str, path: str, route: str) -> Problem:
+        """The problem of an error, which is logged where it is ours."""
+        problem = problem_of(error)
+        if problem.status == 500:
+            log.error("request_failed", method=method, path=path, exc_info=error)
+            self._reports.unexpected(error, method=method, route=route)
+        elif problem.status == 503:
+            log.warning("request_unavailable", code=problem.code, path=path, error=str(error))
+        return problem
 
     def document(self, problem: Problem, request_id: str, accept_language: str | None = None) -> tuple[bytes, str]:
         """The problem document, and its language."""

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import Field
 
+from taskyard.store.fleet import MOST_COUNTED
+
 from .answers import Page, Shown, Task, ToldTask
 
 
@@ -22,7 +24,8 @@ class QueueShown(Shown):
     paused_at: datetime | None
     paused_by: str | None = Field(description="The key, or the account, that paused it.")
     depth: dict[str, int] = Field(
-        description="Tasks that have not ended, by state, as the scheduler last counted them."
+        description="Tasks that have not ended, by state, as the scheduler last counted them. What waits for a limit"
+        " counts as `blocked`."
     )
     counted_at: datetime | None
     oldest_waiting_at: datetime | None
@@ -46,10 +49,28 @@ class QueuePage(Page[QueueShown]):
     pass
 
 
+class WaitingType(Shown):
+    name: str
+    tasks: int
+    held: int = Field(description="Those that wait for a limit.")
+    oldest_at: datetime = Field(description="When the oldest of them was submitted.")
+
+
+class WaitingTypes(Shown):
+    queue: str
+    counted: int = Field(description=f"Queued tasks, the oldest {MOST_COUNTED:,} at most.")
+    held: int = Field(description="Those that wait for a limit.")
+    has_more: bool = Field(description="There may be more than were counted.")
+    items: list[WaitingType] = Field(description="By number of tasks.")
+
+
 class Purged(Shown):
-    """`left`: what still waits, as when there was more than one call takes."""
+    """`left`: what still waits, as when there was more than one call takes; not what was submitted since."""
 
     matched: int = Field(description="All that waited.")
     changed: int
     left: int
+    at: datetime = Field(
+        description="When it began. As `created_before` of the next call it leaves out what has been submitted since."
+    )
     sample: list[Task] | list[ToldTask] = Field(default=[], description="With `dry_run`: the oldest of them.")

@@ -39,6 +39,10 @@ class KnownQueues:
             self._asked_at = self._clock()
         return name in self._names
 
+    def knows(self, name: str) -> bool:
+        """Whether the queue exists for certain, without a look at the table."""
+        return name in self._names
+
     def learn(self, names: Iterable[str]) -> None:
         """Queues of registered task types, which may have no row in the table yet."""
         if not self.configured.issuperset(names):

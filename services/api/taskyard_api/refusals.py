@@ -14,6 +14,7 @@ __all__ = [
     "ConversionConflict",
     "Fault",
     "Invalid",
+    "KeyNameTaken",
     "Malformed",
     "MissingScope",
     "NoTaskTypes",
@@ -83,6 +84,10 @@ class MissingScope(Refused):
 
 class QueueNotAllowed(Refused):
     code = "queue_not_allowed"
+
+
+class KeyNameTaken(Refused):
+    code = "name_taken"
 
 
 class RateLimited(Refused):

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import falcon.asgi
 from uuid_utils import uuid7
@@ -16,31 +17,42 @@ from taskyard.domain.messages import message
 from taskyard.store.audit import Actor
 
 from .auth import Caller
-from .refusals import Malformed, TooLarge
+from .refusals import Fault, Invalid, Malformed, TooLarge
 from .room import Place
 
 if TYPE_CHECKING:
     from taskyard.telemetry.spans import RequestSpan, Tracer
 
+# Characters of the name of whom a key is used for.
+MAX_PERSON = 128
+
 _PROBES = "/health/"
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_ENCODED = re.compile(rb"(?:[ -$&-~]|%[0-9A-Fa-f]{2})+")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestContext:
-    """What belongs to one request. `caller` is set once the key has been checked, `address` in calls that the audit log
-    may record. `places` are held until the request is answered. `span` is that of the request, where it is traced.
+    """What belongs to one request. `caller` is set once the key has been checked, `address` and `on_behalf_of` in calls
+    that the audit log may record. `places` are held until the request is answered. `span` is that of the request, where
+    it is traced.
     """
 
-    __slots__ = ("address", "caller", "places", "request_id", "span", "started", "traceparent")
+    __slots__ = ("address", "caller", "on_behalf_of", "places", "request_id", "span", "started", "traceparent")
 
     address: str
     caller: Caller
+    on_behalf_of: str | None
     places: list[Place]
     request_id: str
     span: RequestSpan | None
     traceparent: str
     started: float
+
+    def begin(self, caller: Caller) -> None:
+        """For a request of a known caller that brings neither an id nor a trace."""
+        self.started, self.places, self.caller = time.perf_counter(), [], caller
+        self.request_id, self.traceparent, self.span = str(uuid7()), new_traceparent(), None
 
     def leave(self) -> None:
         while self.places:
@@ -71,12 +83,13 @@ class Request(falcon.asgi.Request):
             )
             context.traceparent = context.span.traceparent
         else:
-            context.traceparent = passed_on or f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-00"
+            context.traceparent = passed_on or new_traceparent()
 
     def actor(self) -> Actor:
         """The caller as the audit log knows it, in calls with scope `manage` or `admin`."""
         context = self.context
-        return Actor(context.caller.name, context.caller.key_id, context.address, context.request_id)
+        caller = context.caller
+        return Actor(caller.name, caller.key_id, context.address, context.request_id, context.on_behalf_of)
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its name in lower case, as it was sent."""
@@ -134,6 +147,25 @@ class Request(falcon.asgi.Request):
         declared = self.content_length
         if declared is not None and declared != read:
             raise Malformed(message("The body is not as long as Content-Length says."))
+
+
+def new_traceparent() -> str:
+    drawn = f"{getrandbits(192):048x}"
+    return f"00-{drawn[:32]}-{drawn[32:]}-00"  # an id of zeros is none; it comes once in 2 ** 64 requests
+
+
+def person_in(given: bytes | None) -> str | None:
+    """X-On-Behalf-Of. Raises Invalid."""
+    if given is None:
+        return None
+    try:
+        name = unquote_to_bytes(given).decode() if _ENCODED.fullmatch(given) else ""
+    except UnicodeDecodeError:
+        name = ""
+    if not (1 <= len(name) <= MAX_PERSON and name.isprintable()):
+        told = message("Must have 1 to {limit} printable characters, in percent-encoded UTF-8.", limit=MAX_PERSON)
+        raise Invalid([Fault("X-On-Behalf-Of", told)])
+    return name
 
 
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]

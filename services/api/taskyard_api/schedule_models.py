@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from taskyard.admission.bodies import TaskName
+from taskyard.domain.tasks import State
 from taskyard.schedules.bodies import SHOWN_FIRES, ScheduleName
 
 from .answers import Page, Shown
@@ -47,6 +48,23 @@ class ToldSchedule(Shown):
     changed_at: datetime
 
 
+class Fire(Shown):
+    due_at: datetime = Field(description="Without jitter; by hand: when it was asked for.")
+    until: datetime | None = Field(
+        description="With `too_old`: this row stands for all due times from `due_at` to then."
+    )
+    fired_at: datetime | None
+    outcome: Literal["submitted", "misfired", "coalesced", "too_old", "overlap", "no_live_worker", "unusable"] = Field(
+        description="`submitted`: there is a task. Otherwise why there is none: `misfired` (missed, and what is missed"
+        " is skipped), `coalesced` (missed, and a later due time makes up for it), `too_old` (older than"
+        " `catch_up_seconds`), `overlap` (the last task had not ended), `no_live_worker` (none had the type),"
+        " `unusable` (the trigger cannot be read any more)."
+    )
+    task_id: UUID | None
+    task_state: State | None = Field(description="As it is now; null where there is no task, or it was removed since.")
+    by_hand: bool
+
+
 class Schedule(ToldSchedule):
     name: str
     next_fires: list[datetime] = Field(
@@ -62,6 +80,7 @@ class Schedule(ToldSchedule):
     jitter_seconds: float
     last_due_at: datetime | None = Field(description="Of the last task that was due.")
     last_task_id: UUID | None
+    last_fire: Fire | None = Field(description="The latest of its fires, as `GET /schedules/{id}/fires` tells it.")
     source: str | None = Field(
         description="`kit:NAME` or `file:NAME` of what declared it; null where a caller of the API made it."
     )
@@ -70,22 +89,6 @@ class Schedule(ToldSchedule):
 
 class SchedulePage(Page[Schedule]):
     pass
-
-
-class Fire(Shown):
-    due_at: datetime = Field(description="Without jitter; by hand: when it was asked for.")
-    until: datetime | None = Field(
-        description="With `too_old`: this row stands for all due times from `due_at` to then."
-    )
-    fired_at: datetime | None
-    outcome: Literal["submitted", "misfired", "coalesced", "too_old", "overlap", "no_live_worker", "unusable"] = Field(
-        description="`submitted`: there is a task. Otherwise why there is none: `misfired` (missed, and what is missed"
-        " is skipped), `coalesced` (missed, and a later due time makes up for it), `too_old` (older than"
-        " `catch_up_seconds`), `overlap` (the last task had not ended), `no_live_worker` (none had the type),"
-        " `unusable` (the trigger cannot be read any more)."
-    )
-    task_id: UUID | None
-    by_hand: bool
 
 
 class FirePage(Page[Fire]):
@@ -106,3 +109,8 @@ class SchedulesQuery(PageQuery):
     name: ScheduleName | None = None
     task_name: TaskName | None = None
     enabled: Truth | None = None
+    troubled: Truth | None = Field(
+        default=None,
+        description="Whether the last due time has no task, unless another one makes up for it or the task before had"
+        " not ended, or has one that failed and was not discarded.",
+    )

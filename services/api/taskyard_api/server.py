@@ -12,10 +12,12 @@ import uvicorn
 
 from taskyard import signals
 
-from .bounds import BoundedProtocol
 from .composition import Service
 from .live import MAX_WATCHES
 from .problems import Problems
+from .processes import Member
+from .short_protocol import ShortProtocol
+from .short_way import ShortWay
 
 # Above the usual idle time of load balancers (60 s), so that they close idle connections first.
 KEEP_ALIVE_SECONDS = 75
@@ -24,20 +26,30 @@ GRACE_SECONDS = 10
 MAX_CONNECTIONS = MAX_WATCHES + 2000
 # At every tenth, uvicorn's `on_tick` makes the headers that all answers have.
 _TICK = timedelta(seconds=0.1)
+_REFRESH = timedelta(seconds=1)
 
 
 class Server(uvicorn.Server):
     """Told to stop, it says so to proxies first, and stops when they have had time to notice. Then it ends live streams
     and waits, whose connections would delay a graceful stop."""
 
-    def __init__(self, service: Service, *, stop_delay: timedelta) -> None:
-        super().__init__(config(service.app, service.problems))
+    def __init__(self, service: Service, *, stop_delay: timedelta, member: Member | None = None) -> None:
+        super().__init__(config(service.app, service.problems, service.short_way))
         self._live = service.live
         self._health = service.health
+        self._metrics = service.metrics
+        self._member = member
         self._ticks_before_stop = round(stop_delay / _TICK)
 
     async def main_loop(self) -> None:
-        await super().main_loop()
+        if self._member is None:
+            await super().main_loop()
+        else:
+            async with asyncio.TaskGroup() as beside:
+                tasks = [beside.create_task(self._member.serve_until_alone()), beside.create_task(self._refresh())]
+                await super().main_loop()
+                for task in tasks:
+                    task.cancel()
         self._health.stop_soon()
         # A connection kept for another request would be closed just when that comes: each answer closes its own.
         self.config.encoded_headers.append((b"connection", b"close"))
@@ -47,24 +59,32 @@ class Server(uvicorn.Server):
             await self.on_tick(tick)
             await asyncio.sleep(_TICK.total_seconds())
 
+    async def _refresh(self) -> None:
+        """Gauges that are computed when one process serves its own metrics: another serves those of all."""
+        while True:
+            self._metrics.refresh()
+            await asyncio.sleep(_REFRESH.total_seconds())
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._live.close()
         await super().shutdown(sockets)
 
 
 class Config(uvicorn.Config):
-    """`problems` answers what is refused before the application is reached."""
+    """`problems` answers what is refused before the application is reached; `short_way` takes ordinary submits."""
 
-    def __init__(self, app: Any, problems: Problems, **options: Any) -> None:
+    def __init__(self, app: Any, problems: Problems, short_way: ShortWay | None, **options: Any) -> None:
         super().__init__(app, **options)
         self.problems = problems
+        self.short_way = short_way
 
 
-def config(app: Any, problems: Problems) -> Config:
+def config(app: Any, problems: Problems, short_way: ShortWay | None = None) -> Config:
     return Config(
         app,
         problems,
-        http=BoundedProtocol,
+        short_way,
+        http=ShortProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -80,10 +100,10 @@ def config(app: Any, problems: Problems) -> Config:
     )
 
 
-def serve(service: Service, listener: socket.socket, *, stop_delay: timedelta) -> bool:
+def serve(service: Service, listener: socket.socket, *, stop_delay: timedelta, member: Member | None = None) -> bool:
     """Serves until a signal stops it; then answers the requests in flight, and writes and publishes the waiting tasks.
     Returns whether it had started."""
-    server = Server(service, stop_delay=stop_delay)
+    server = Server(service, stop_delay=stop_delay, member=member)
 
     def stop(number: int, frame: FrameType | None) -> None:
         # uvicorn raises a signal again when it is done; a clean stop ends with 0 instead.
@@ -94,29 +114,3 @@ def serve(service: Service, listener: socket.socket, *, stop_delay: timedelta) -
     signals.take(dict.fromkeys(signals.STOPPING, stop))
     server.run(sockets=[listener])
     return server.started
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def inherited(descriptor: int) -> socket.socket:
-    """The socket that the parent process bound. Raises OSError where it is none, or none that can listen."""
-    listener = socket.socket(fileno=descriptor)
-    try:
-        # Of a socket that listens already, this changes the length of its queue.
-        listener.listen(2048)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

@@ -17,8 +17,9 @@ from taskyard.store.timeline import EventId, Timeline, timeline
 
 from . import flow_views, views
 from .auth import Caller, Keys, Scope
+from .followers import Watch
 from .ledger_pool import LedgerPool
-from .live import Live, Watch
+from .live import Live
 from .meters import RequestMeters
 from .refusals import Unauthenticated
 from .translation import TypeName, Words
@@ -151,14 +152,13 @@ class Streams:
         self, wanted: Callable[[dict[str, Any]], bool], authorization: bytes | None
     ) -> AsyncIterator[SSEvent]:
         """Changes as they happen, until the key is no longer valid. There is no replay. After the first comment no
-        change is missed, unless Redis is away."""
+        change is missed unless Redis is away, and that is told."""
         with self._live.feed(wanted) as feed, self._meters.sse_clients.track_inprogress():
             await self._live.subscribed(_SUBSCRIBE_SECONDS)
             yield SSEvent(retry=1000, comment="taskyard")
             while not feed.closed and await self._is_still_valid(authorization):
-                if feed.lost:
-                    lost, feed.lost = feed.lost, 0
-                    yield SSEvent(data=views.encode({"lost": lost}), event="lost")
+                if (missed := feed.missed()) is not None:
+                    yield SSEvent(data=views.encode(missed), event="lost")
                 for _ in range(min(len(feed.changes), _CHANGES_PER_CHECK)):
                     change = feed.changes.popleft()
                     yield SSEvent(data=views.encode(change), event="change")

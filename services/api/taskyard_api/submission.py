@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from taskyard.telemetry.exports import publishing
 from . import views
 from .admission import Admission, Admitted
 from .bodies import Body
-from .collector import MAX_FLIGHTS, Collector
+from .collector import MAX_FLIGHTS, Answered, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
@@ -76,11 +77,20 @@ class Submission:
             with publishing(self._tracer, tasks):
                 written = await self._plain.submit(tasks, len(tasks))
         except Exception as e:
-            self._count(tasks, e)
+            self.count(tasks, e)
             raise
-        self._count(tasks, None)
+        self.count(tasks, None)
         self._hooks.after_submit(tasks)
         return written
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing around plain submits: `put` will do."""
+        return self._tracer is None and not self._hooks.watch_submits
+
+    def put(self, tasks: Sequence[NewTask], answer: Answered[Sequence[SubmittedTask]]) -> None:
+        """`submit` without hooks and spans, for callers who count what came of it. Raises Overloaded."""
+        self._plain.put(tasks, answer, len(tasks))
 
     async def submit_keyed(
         self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer, chosen: Sequence[UUID] = ()
@@ -96,10 +106,10 @@ class Submission:
                 if given.replayed:
                     spans.forget()
         except Exception as e:
-            self._count(tasks, e)
+            self.count(tasks, e)
             raise
         if not given.replayed:
-            self._count(tasks, None)
+            self.count(tasks, None)
             self._hooks.after_submit(tasks)
         return given
 
@@ -110,9 +120,9 @@ class Submission:
             with publishing(self._tracer, tasks):
                 await write()
         except Exception as e:
-            self._count(tasks, e)
+            self.count(tasks, e)
             raise
-        self._count(tasks, None)
+        self.count(tasks, None)
         self._hooks.after_submit(tasks)
 
     async def close(self) -> None:
@@ -125,13 +135,17 @@ class Submission:
         for one in wanted:
             self._meters.refused(one)
 
-    def _count(self, tasks: Sequence[NewTask], error: Exception | None) -> None:
+    def count(self, tasks: Sequence[NewTask], error: BaseException | None) -> None:
+        """Counts the tasks of one submit by what came of it."""
         result = "accepted"
         if error is not None:
             refused = isinstance(error, Refused) and not isinstance(error, Overloaded)
             result = "refused" if refused else "unavailable"
-        for task in tasks:
-            self._meters.count(task.queue, task.name, result)
+        if len(tasks) == 1:
+            self._meters.count(tasks[0].queue, tasks[0].name, result)
+            return
+        for (queue, name), number in Counter([(task.queue, task.name) for task in tasks]).items():
+            self._meters.count(queue, name, result, number)
 
     # From here on in the collectors' threads.
 

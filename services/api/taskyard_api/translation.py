@@ -29,7 +29,7 @@ READERS_LANGUAGE = (
 )
 LANGUAGE = ("Content-Language", "Vary")
 # Of the stored failure: what the words are made of.
-_INTERNAL = frozenset({"values", "kind"})
+_INTERNAL = frozenset({"values", "kind", "place"})
 _MAX_LANGUAGES = 20
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _LOCALE = Path(__file__).parent / "locale"

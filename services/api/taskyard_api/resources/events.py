@@ -10,7 +10,7 @@ import falcon.asgi
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import message
-from taskyard.store.timeline import BEGINNING, EventId, timeline
+from taskyard.store.timeline import BEGINNING, EventId, Only, newest, timeline
 
 from .. import answers, views
 from ..auth import Scope
@@ -34,7 +34,7 @@ _OF_TASK = (
 _OF_ALL = (
     "`event: change`: `data` is an object of JSON with `task_id`, `name`, `queue`, `state`, `attempt` and "
     "`workflow_id`. `event: lost`: `data` has `lost`, the number of changes that were "
-    "left out because the reader was too slow."
+    "left out because the reader was too slow; null: Redis was away, and what happened meanwhile was not sent."
 )
 
 
@@ -66,7 +66,8 @@ class TaskEvents:
     @Operation(
         summary="A task's timeline; live as text/event-stream",
         description="Live, it begins behind Last-Event-ID and closes after the final event. Stack traces are shown "
-        "to keys with the scope `manage`.",
+        "to keys with the scope `manage`. `order`, `log`, `attempt` and `limit` are those of a page; live, all events "
+        "come.",
         scope=Scope.READ,
         query=TimelineQuery,
         headers={"Last-Event-ID": "Live only: the id of the last event that was received."},
@@ -86,10 +87,10 @@ class TaskEvents:
         query = query_of(TimelineQuery, req)
         caller = req.context.caller
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
-        after = BEGINNING if query.cursor is None else _event_id(query.cursor, "?cursor")
+        cursor = None if query.cursor is None else _event_id(query.cursor, "?cursor")
         words, of = self._translations.for_reader(req), views.type_of(row)
         if wants_stream(req):
-            last = req.get_header("Last-Event-ID")
+            last, after = req.get_header("Last-Event-ID"), cursor or BEGINNING
             after = after if not last else _event_id(last, "Last-Event-ID")
             if after != BEGINNING and await self._is_over(row["id"], after):
                 resp.status = 204
@@ -98,7 +99,11 @@ class TaskEvents:
             words.tell(resp)
             stream(req, resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
             return
-        page = partial(timeline, task_id=row["id"], after=after, limit=query.limit, queues=caller.queues)
+        read = (
+            partial(newest, before=cursor) if query.order == "newest" else partial(timeline, after=cursor or BEGINNING)
+        )
+        only = Only(query.log, query.attempt)
+        page = partial(read, task_id=row["id"], limit=query.limit, queues=caller.queues, only=only)
         found = await self._ledger.run(page)
         if found is None:
             raise NotFound(message("There is no such task."))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -23,9 +25,19 @@ from .tasks import task_id_of
 
 
 class TaskExplanation:
-    def __init__(self, ledger: LedgerPool, translations: Translations, *, lease: timedelta) -> None:
+    """`redis_takes`: whether Redis takes messages at this moment."""
+
+    def __init__(
+        self,
+        ledger: LedgerPool,
+        translations: Translations,
+        redis_takes: Callable[[], Awaitable[bool]],
+        *,
+        lease: timedelta,
+    ) -> None:
         self._ledger = ledger
         self._translations = translations
+        self._redis_takes = redis_takes
         self._lease = lease
 
     @Operation(
@@ -41,5 +53,7 @@ class TaskExplanation:
         facts = await self._ledger.run(read)
         if facts is None:
             raise NotFound(message("There is no such task."))
+        if facts.is_perhaps_published:
+            facts = replace(facts, redis_takes=await self._redis_takes())
         words = self._translations.for_reader(req)
         views.send(resp, 200, explained(facts, words), words)

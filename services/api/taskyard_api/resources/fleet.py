@@ -18,12 +18,12 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.committed import Committed
 from taskyard.store import fleet
 
-from .. import views, worker_answers
+from .. import queue_answers, views, worker_answers
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..change_models import QueueBody
 from ..ledger_pool import LedgerPool
-from ..models import PageQuery
+from ..models import WorkersQuery
 from ..operations import Answer, Operation
 from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..queue_answers import QueuePage, QueueShown, ToldQueue
@@ -101,6 +101,31 @@ class OneQueue:
         views.send(resp, 200, await self._queues.change(req.context.caller, name, limit))
 
 
+class WaitingTypes:
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+
+    @Operation(
+        summary="Which task types wait in a queue",
+        description=f"Of the oldest {fleet.MOST_COUNTED:,} queued tasks, and how many of them wait for a limit.",
+        scope=Scope.READ,
+        answers={200: Answer(description="The types, by number of tasks.", model=queue_answers.WaitingTypes)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        await self._queues.one(req.context.caller, name)
+        rows = await self._queues.ledger.run(partial(fleet.waiting_types, queue=name))
+        counted = sum(row["tasks"] for row in rows)
+        shown = {
+            "queue": name,
+            "counted": counted,
+            "held": sum(row["held"] for row in rows),
+            "has_more": counted >= fleet.MOST_COUNTED,
+            "items": list(map(dict, rows)),
+        }
+        views.send(resp, 200, shown)
+
+
 def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
     minutes = RATE_WINDOW / timedelta(minutes=1)
     # Final states are not counted, and 0 would be wrong.
@@ -129,25 +154,46 @@ class Workers:
         self._lease = lease
 
     async def find(
-        self, caller: Caller, *, worker_id: UUID | None = None, before: UUID | None = None, limit: int = 200
+        self,
+        caller: Caller,
+        *,
+        worker_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int = 200,
+        **more: Any,
     ) -> list[dict[str, Any]]:
+        """`more`: further conditions of `fleet.workers`."""
+
         def read(conn: Connection) -> list[dict[str, Any]]:
-            rows = fleet.workers(
-                conn, lease=self._lease, queues=caller.queues, worker_id=worker_id, before=before, limit=limit
-            )
-            return workers_shown(conn, rows, caller)
+            where = {"queues": caller.queues, "worker_id": worker_id, "before": before, **more}
+            return workers_shown(conn, fleet.workers(conn, lease=self._lease, limit=limit, **where), caller)
+
+        return await self._ledger.run(read)
+
+    async def details(self, caller: Caller, worker_id: UUID) -> dict[str, Any] | None:
+        """A worker with the tasks that it runs."""
+
+        def read(conn: Connection) -> dict[str, Any] | None:
+            rows = fleet.workers(conn, lease=self._lease, queues=caller.queues, worker_id=worker_id)
+            for worker in workers_shown(conn, rows, caller):
+                tasks = fleet.tasks_that_run(conn, worker["running"], caller.queues)
+                return {**worker, "tasks": list(map(dict, tasks))}
+            return None
 
         return await self._ledger.run(read)
 
     @Operation(
         summary="Workers, those that stopped within the last hour too",
         scope=Scope.READ,
-        query=PageQuery,
+        query=WorkersQuery,
         answers={200: Answer(description="The workers, newest first.", model=worker_answers.WorkerPage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        query = query_of(PageQuery, req)
-        found = await self.find(req.context.caller, before=read_cursor(query.cursor), limit=query.limit + 1)
+        query, caller = query_of(WorkersQuery, req), req.context.caller
+        found: list[dict[str, Any]] = []
+        if query.queue is None or caller.sees(query.queue):
+            before = read_cursor(query.cursor)
+            found = await self.find(caller, before=before, limit=query.limit + 1, **query.filters())
         cursor = next_cursor(found, query.limit)
         views.send(resp, 200, {"items": found[: query.limit], "next_cursor": cursor})
 
@@ -157,18 +203,17 @@ class OneWorker:
         self._workers = workers
 
     @Operation(
-        summary="A worker",
+        summary="A worker, and what it runs",
         scope=Scope.READ,
-        answers={200: Answer(description="The worker.", model=worker_answers.WorkerShown)},
+        answers={200: Answer(description="The worker.", model=worker_answers.WorkerDetails)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, worker_id: str) -> None:
-        found = await self._workers.find(
-            req.context.caller, worker_id=id_in_path(worker_id, message("There is no such worker."))
-        )
-        if not found:
-            raise NotFound(message("There is no such worker."))
-        views.send(resp, 200, found[0])
+        missing = message("There is no such worker.")
+        found = await self._workers.details(req.context.caller, id_in_path(worker_id, missing))
+        if found is None:
+            raise NotFound(missing)
+        views.send(resp, 200, found)
 
 
 def workers_shown(conn: Connection, rows: Sequence[RowMapping], caller: Caller) -> list[dict[str, Any]]:
@@ -196,5 +241,6 @@ def _worker(row: Mapping[Any, Any], seen: set[UUID], caller: Caller) -> dict[str
         "running_tasks": len(running),
         "running": running,
         "last_beat_at": row["beat_at"],
+        "attempts": row["attempts"] if all(map(caller.sees, row["queues"])) else None,
     }
     return {name: shown[name] if name in shown else row[name] for name in worker_answers.WorkerShown.model_fields}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import falcon.asgi
 
 from taskyard.lifecycle import queues
 from taskyard.lifecycle.cancel_many import MOST_AT_ONCE, purge, waiting_in
+from taskyard.lifecycle.queues import recall
 from taskyard.store import live_tasks
 
 from .. import views
@@ -26,6 +28,8 @@ from .fleet import Queues
 
 # Of one call: two or three seconds.
 MOST_PURGED = 10_000
+# In which workers give back what they have not begun. One that is slower may run it.
+_RECALL_SECONDS = 0.2
 
 
 class Pause:
@@ -80,34 +84,40 @@ class Purge:
     @Operation(
         summary="Cancel all that waits in a queue",
         description="Blocked, scheduled, queued and retrying tasks, the oldest first, with what they submitted; what"
-        f" runs goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` is what still waits.",
+        f" runs goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` is what still waits."
+        " What is submitted meanwhile stays.",
         scope=Scope.MANAGE,
         body=PurgeBody,
+        is_body_optional=True,
         answers={200: Answer(description="How many were cancelled.", model=Purged, headers=LANGUAGE)},
         refusals=(404,),
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        body = await self._bodies.read(req)
+        body = await self._bodies.read_if_any(req)
         asked = validated(PurgeBody, body.value)
         ledger, caller, words = self._queues.ledger, req.context.caller, self._translations.for_reader(req)
         await self._queues.one(caller, name)
-        waiting = waiting_in(name)
 
         async def work() -> None:
-            changed = 0
+            changed, at = 0, await ledger.run(live_tasks.now)
+            until = at if asked.created_before is None else min(at, asked.created_before)
+            waiting = waiting_in(name, until)
             if asked.dry_run:
                 page = partial(live_tasks.sample, wanted=waiting, limit=SAMPLE, most_bytes=PAGE_BYTES)
                 sample = [self._shown.of_row(row, caller, words) for row in await ledger.run(page)]
             else:
                 sample = []
+                # What a worker has claimed and not begun waits, too.
+                await ledger.commit(lambda _: recall(name))
+                await asyncio.sleep(_RECALL_SECONDS)
                 while changed < MOST_PURGED:
-                    ids = await ledger.commit(partial(purge, queue=name, by=req.actor()))
+                    ids = await ledger.commit(partial(purge, queue=name, until=until, by=req.actor()))
                     changed += len(ids)
                     if not ids:
                         break
             left = await ledger.run(partial(live_tasks.count, wanted=waiting))
-            told = {"matched": left + changed, "changed": changed, "left": left, "sample": sample}
+            told = {"matched": left + changed, "changed": changed, "left": left, "at": at, "sample": sample}
             views.send(resp, 200, told, words)
 
         await once(ledger, key_of(req, body.raw), resp, work)

@@ -27,7 +27,7 @@ from ..operations import Answer, Operation
 from ..parameters import cursor_at, query_of, read_cursor
 from ..refusals import Fault, Invalid
 from ..requests import Request
-from .schedules import MISSING, Book, locked, schedule_id_in
+from .schedules import MISSING, Book, fire_shown, locked, schedule_id_in
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -96,7 +96,7 @@ class Trigger:
 
 
 def _fire(fire: Fire, caller: Caller) -> dict[str, object]:
-    return views.told(caller, {name: getattr(fire, name) for name in models.Fire.model_fields}, models.ToldFire)
+    return views.told(caller, fire_shown(fire), models.ToldFire)
 
 
 class Fires:
@@ -119,7 +119,11 @@ class Fires:
             if schedules.get(conn, wanted, queues=caller.queues) is None:
                 return None
             return schedules.fires_page(
-                conn, wanted, limit=query.limit + 1, before=None if before is None else _time_at(before)
+                conn,
+                wanted,
+                limit=query.limit + 1,
+                before=None if before is None else _time_at(before),
+                queues=caller.queues,
             )
 
         found = await self._book.ledger.run(read)

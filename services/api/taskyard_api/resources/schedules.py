@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.schedules import changes
 from taskyard.schedules.bodies import SHOWN_FIRES, PreviewBody, ScheduleBody, ScheduleChange, ScheduledTask
 from taskyard.store import schedules
-from taskyard.store.schedules import Schedule
+from taskyard.store.schedules import Fire, Schedule
 
 from .. import schedule_models as models
 from .. import views
@@ -58,7 +58,7 @@ class Book:
         """The changed schedule as it is shown. Raises NotFound."""
 
         def changed(conn: Connection) -> dict[str, Any]:
-            return shown(change(conn, locked(conn, text, caller)), caller)
+            return shown(conn, [change(conn, locked(conn, text, caller))], caller)[0]
 
         return await self.ledger.run_transaction(changed)
 
@@ -71,8 +71,17 @@ def locked(conn: Connection, text: str, caller: Caller) -> Schedule:
     return found
 
 
-def shown(found: Schedule, caller: Caller) -> dict[str, Any]:
+def shown(conn: Connection, found: Sequence[Schedule], caller: Caller) -> list[dict[str, Any]]:
     """Computes due times: not on the event loop."""
+    last = schedules.last_fires(conn, [one.id for one in found], queues=caller.queues)
+    return [_shown(one, last.get(one.id), caller) for one in found]
+
+
+def fire_shown(fire: Fire) -> dict[str, Any]:
+    return {name: getattr(fire, name) for name in models.Fire.model_fields}
+
+
+def _shown(found: Schedule, last_fire: Fire | None, caller: Caller) -> dict[str, Any]:
     row = {name: getattr(found, name) for name in Schedule.__slots__}
     task = {name: found.task[name] for name in models.TaskOfSchedule.model_fields if name != "callback_url"}
     callback = found.task.get("callback")
@@ -81,6 +90,7 @@ def shown(found: Schedule, caller: Caller) -> dict[str, Any]:
         {
             **{name: row.get(name) for name in models.Schedule.model_fields},
             "next_fires": changes.next_fires(found, SHOWN_FIRES),
+            "last_fire": None if last_fire is None else fire_shown(last_fire),
             "task": {**task, "params": masked(task["params"]), "callback_url": callback and callback["url"]},
             "trigger": {name: found.trigger.get(name) for name in models.TriggerOfSchedule.model_fields},
         },
@@ -130,7 +140,7 @@ class Schedules:
 
         def make(conn: Connection) -> Committed[StoredAnswer]:
             made = changes.create(conn, wanted, task, by)
-            answer = views.encode(shown(made, caller))
+            answer = views.encode(shown(conn, [made], caller)[0])
             return Committed(StoredAnswer(201, {"Location": f"{PATH}/{made.id}"}, answer))
 
         await once_with_the_change(self._book.ledger, key, resp, make)
@@ -149,7 +159,7 @@ class Schedules:
             limit = query.limit
             found = schedules.page(conn, limit=limit + 1, before=before, queues=caller.queues, **query.filters())
             more = cursor_at(found[limit - 1].id) if len(found) > limit else None
-            return {"items": [shown(one, caller) for one in found[:limit]], "next_cursor": more}
+            return {"items": shown(conn, found[:limit], caller), "next_cursor": more}
 
         views.send(resp, 200, await self._book.ledger.run(read))
 
@@ -170,7 +180,7 @@ class OneSchedule:
 
         def read(conn: Connection) -> dict[str, Any] | None:
             found = schedules.get(conn, wanted, queues=caller.queues)
-            return None if found is None else shown(found, caller)
+            return None if found is None else shown(conn, [found], caller)[0]
 
         answer = await self._book.ledger.run(read)
         if answer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import falcon.asgi
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from taskyard.lifecycle.retry import retry_task
 from taskyard.store import live_tasks
 from taskyard.store.live_tasks import Wanted
 
-from .. import answers, views
+from .. import answers, change_answers, views
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..change_models import CancelBody
@@ -44,7 +45,8 @@ class TaskCancel:
         scope=Scope.MANAGE,
         description="A waiting task is cancelled at once. A running task is asked to stop; if it does not, its process "
         "is ended. The tasks that it submitted are cancelled too, unless it was submitted with `on_cancel: "
-        "leave_children`. The timeline shows each step: requested, delivered, acknowledged or forced. Repeats get the "
+        "leave_children`; where they are thousands, they follow within the next minutes. "
+        "The timeline shows each step: requested, delivered, acknowledged or forced. Repeats get the "
         "same answer.",
         answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled, headers=LANGUAGE)},
         refusals=(404, 409),
@@ -89,13 +91,14 @@ class TasksCancel:
     @Operation(
         summary="Cancel many tasks",
         description=f"By their ids, or the oldest {MOST_AT_ONCE:,} that fit a filter, with what they submitted. What"
-        " waits is cancelled at once, what runs is asked to stop.",
+        " waits is cancelled at once, what runs is asked to stop. `has_more` says that others are left: call again, and"
+        " with the first answer's `at` as `created_before`, or what is submitted meanwhile is cancelled, too.",
         scope=Scope.MANAGE,
         body=CancelBody,
         answers={
             202: Answer(
                 description="How many matched, and how many were cancelled or asked to stop.",
-                model=answers.Handled,
+                model=change_answers.HandledInPart,
                 headers=LANGUAGE,
             )
         },
@@ -110,16 +113,40 @@ class TasksCancel:
         def look(conn: Connection) -> Committed[StoredAnswer]:
             rows = live_tasks.sample(conn, wanted, limit=SAMPLE, most_bytes=PAGE_BYTES)
             sample = [self._shown.of_row(row, caller, words) for row in rows]
-            told = {"matched": live_tasks.count(conn, wanted), "changed": 0, "sample": sample}
+            matched = live_tasks.count(conn, wanted)
+            told = {"matched": matched, "changed": 0, "has_more": matched > 0, "at": live_tasks.now(conn)}
+            told |= {"sample": sample, **with_descendants(conn, wanted), **_skipped(conn, wanted)}
             return Committed(StoredAnswer(202, words.headers(), views.encode(told)))
 
         def change(conn: Connection) -> Committed[StoredAnswer]:
-            matched = live_tasks.count(conn, wanted)
+            matched = live_tasks.count(conn, wanted) if asked.count else None
+            skipped = _skipped(conn, wanted)
             done = cancel_tasks(conn, wanted, by=by)
-            told = {"matched": matched, "changed": len(done.answer)}
+            changed = len(done.answer.ids)
+            told = {
+                "matched": changed if matched is None else matched,
+                "changed": changed,
+                "has_more": done.answer.has_more,
+                "at": live_tasks.now(conn),
+                **({} if wanted.ids is None else {"changed_ids": done.answer.ids}),
+                **skipped,
+            }
             return done.answering(StoredAnswer(202, {}, views.encode(told)))
 
         await once_with_the_change(self._ledger, key_of(req, body.raw), resp, look if asked.dry_run else change)
+
+
+def with_descendants(conn: Connection, wanted: Wanted) -> dict[str, Any]:
+    number, has_more = live_tasks.descendants(conn, wanted)
+    return {"descendants": number, "has_more_descendants": has_more}
+
+
+def _skipped(conn: Connection, wanted: Wanted) -> dict[str, Any]:
+    """Of a filter nothing."""
+    if wanted.ids is None:
+        return {}
+    missing = live_tasks.missing(conn, wanted).items()
+    return {"skipped": [{"task_id": i, "reason": "unknown" if is_unknown else "ended"} for i, is_unknown in missing]}
 
 
 def _wanted(asked: CancelBody, caller: Caller) -> Wanted:

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, RowMapping
 from taskyard.admission.bodies import MAX_TASKS, SubmitTask
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.messages import message
-from taskyard.domain.tasks import FINAL
+from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.change import Changes, change_task
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.submit import SubmittedTask
-from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
+from taskyard.store import live_tasks
+from taskyard.store.reads import TaskFilter, longest_running, task_by_id, tasks_page
 
 from .. import answers, views
 from ..admission import Admission, Admitted
@@ -109,7 +110,7 @@ class Tasks:
         )
 
     @Operation(
-        summary="List tasks, newest first",
+        summary="List tasks, newest first, or by how long they have run or waited",
         scope=Scope.READ,
         query=TasksQuery,
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
@@ -117,11 +118,18 @@ class Tasks:
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query, caller = query_of(TasksQuery, req), req.context.caller
         filters = query.filters()
-        states = tuple(dict.fromkeys(filters.pop("state") or ()))
-        wanted = TaskFilter(**filters, states=states, queues=caller.queues)
-        before = read_cursor(query.cursor)
-        page = partial(tasks_page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
-        rows = await self._ledger.run(page)
+        running = [State.RUNNING] if query.worker_id else []
+        states = tuple(dict.fromkeys(filters.pop("state") or running))
+        order = filters.pop("order")
+        at = read_cursor(query.cursor)
+        page: dict[str, Any] = {"limit": query.limit + 1, "most_bytes": PAGE_BYTES}
+        if order == "waiting_longest":
+            waiting = live_tasks.Wanted(**_of_live(filters), states=[State.QUEUED], queues=caller.queues, behind=at)
+            rows = await self._ledger.run(partial(live_tasks.sample, wanted=waiting, **page))
+        else:
+            wanted = TaskFilter(**filters, states=states, queues=caller.queues)
+            read = partial(tasks_page, before=at) if order == "created" else partial(longest_running, after=at)
+            rows = await self._ledger.run(partial(read, wanted=wanted, **page))
         words = self._translations.for_reader(req)
         items = [self._shown.of_row(row, caller, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
@@ -130,6 +138,10 @@ class Tasks:
         task = admitted.tasks[0]
         shown = self._shown.of_new(task, written[0], caller)
         return Accepted(with_warnings(shown, admitted, words), {"Location": f"{PATH}/{task.id}"})
+
+
+def _of_live(filters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if name not in {"parent_id", "schedule_id", "worker_id"}}
 
 
 class TaskBatch:
@@ -270,20 +282,3 @@ class OneTask:
                 if not await watch.changed(left) or watch.is_final:
                     row = await visible_task(self._ledger, task_id, caller)
         return row
-
-
-class TaskStatus:
-    def __init__(self, ledger: LedgerPool, translations: Translations) -> None:
-        self._ledger = ledger
-        self._translations = translations
-
-    @Operation(
-        summary="A task's state in Celery's words",
-        scope=Scope.READ,
-        answers={200: Answer(description="The status.", model=answers.TaskStatus, headers=LANGUAGE)},
-        refusals=(404,),
-    )
-    async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
-        words = self._translations.for_reader(req)
-        views.send(resp, 200, views.celery_status(row, words), words)

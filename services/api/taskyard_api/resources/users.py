@@ -146,7 +146,9 @@ class OneUser:
 
 
 def _erase(conn: Connection, task: NewTask, user_id: int, by: Actor) -> Committed[SubmittedTask]:
-    """The task does nothing without this row."""
+    """The task does nothing without this row. It keeps no id of its request, which callers choose: it might name the
+    person."""
+    task.request_id = None
     done = submit(conn, [task])
     (written,) = done.answer
     audit.record(conn, by, Action.USER_ERASE, user_id, task_id=written.id, dry_run=task.params["dry_run"])

@@ -137,6 +137,7 @@ class OneWorkflow:
             after=read_cursor(query.cursor),
             states=query.state or (),
             limit=query.limit + 1,
+            needs_limit=query.needs_limit,
         )
         steps, words = await self._ledger.run(page), self._translations.for_reader(req)
         views.send(resp, 200, _shown(row, steps, query.limit, words), words)
