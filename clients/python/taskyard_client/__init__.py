@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .async_client import AsyncClient
 from .canvas import chain, chord, group, previous, step, workflow_fields
+from .change_models import Handled, HandledInPart, Purge
 from .client import Client
 from .errors import (
     ApiAway,
@@ -28,50 +29,79 @@ from .errors import (
     WaitTimedOut,
 )
 from .explanations import Explanation
+from .management_models import (
+    AuditEntry,
+    Broker,
+    Crash,
+    Fire,
+    Health,
+    Key,
+    OwnKey,
+    Schedule,
+    TimelineEvent,
+    WaitingTypes,
+    WebhookEndpoint,
+    Worker,
+    WorkflowSummary,
+)
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Handled,
     Item,
     Load,
     Missed,
-    Purge,
     Queue,
     Status,
     Task,
     TaskEvent,
-    TaskType,
     Workflow,
     WorkflowStep,
 )
 from .options import NewTask, SubmitOptions
+from .over_time_models import ErrorDetails, ErrorGroup, QueueHistory, Statistics, WorkerHistory
+from .pages import Page
 from .retries import Retries
 from .tracing import passing_on
+from .type_models import TaskType
 
 __all__ = [
     "Accepted",
     "ApiAway",
     "ApiRefused",
     "AsyncClient",
+    "AuditEntry",
+    "Broker",
     "Cancellation",
     "Change",
     "Client",
     "ClientError",
     "Conflict",
+    "Crash",
+    "ErrorDetails",
+    "ErrorGroup",
     "Explanation",
+    "Fire",
     "Handled",
+    "HandledInPart",
+    "Health",
     "Invalid",
     "Item",
+    "Key",
     "Load",
     "Missed",
     "NewTask",
     "NotAllowed",
     "NotFound",
+    "OwnKey",
+    "Page",
     "Purge",
     "Queue",
+    "QueueHistory",
     "RateLimited",
     "Retries",
+    "Schedule",
+    "Statistics",
     "Status",
     "SubmitOptions",
     "Task",
@@ -79,9 +109,15 @@ __all__ = [
     "TaskEvent",
     "TaskFailed",
     "TaskType",
+    "TimelineEvent",
     "WaitTimedOut",
+    "WaitingTypes",
+    "WebhookEndpoint",
+    "Worker",
+    "WorkerHistory",
     "Workflow",
     "WorkflowStep",
+    "WorkflowSummary",
     "chain",
     "chord",
     "group",

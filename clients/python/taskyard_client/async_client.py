@@ -6,39 +6,43 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from copy import copy
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx2
 
-from . import calls
-from .address import options_of
+from . import calls, management_calls, over_time
+from .address import headers_of, options_of
 from .async_connection import AsyncConnection
 from .canvas import Node, OnFailure, workflow_fields
+from .change_models import HandledInPart
 from .errors import ApiAway, ApiRefused, RateLimited
 from .explanations import Explanation
-from .files import AsyncFiles
 from .following import Following, Pauses, Waiting, Watching
+from .management_models import TimelineEvent
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Handled,
     Load,
     Missed,
     Status,
     Task,
     TaskEvent,
-    TaskType,
     Workflow,
     WorkflowCancellation,
     WorkflowStep,
 )
+from .namespaces import AsyncNamespaces
 from .options import NewTask, Params, SubmitOptions
-from .queues import AsyncQueues
+from .over_time_models import Statistics, Window
+from .pages import Page, each_async
 from .retries import Retries
+from .type_models import TaskType
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -46,11 +50,12 @@ if TYPE_CHECKING:
 _DEFAULT = Retries()
 
 
-class AsyncClient:
+class AsyncClient(AsyncNamespaces):
     """Calls of the API at `url`, within one event loop.
 
-    Every method raises ApiAway and ApiRefused, once its repeats have failed too. `retries` bounds these; `transport`
-    is for a proxy, a certificate authority or a client certificate of your own.
+    Every method raises ApiAway and ApiRefused, once its repeats have failed too. `language`: that of the API's
+    messages, as `Accept-Language` has it ("de"). `retries` bounds the repeats; `transport` is for a proxy, a
+    certificate authority or a client certificate of your own.
     """
 
     def __init__(
@@ -58,15 +63,22 @@ class AsyncClient:
         url: str,
         key: str | None = None,
         *,
+        language: str | None = None,
         retries: Retries = _DEFAULT,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._url = url
-        self._api = AsyncConnection({**options_of(url, key), "transport": transport}, retries, clock, sleep)
-        self.files = AsyncFiles(self._api)
-        self.queues = AsyncQueues(self._api)
+        options = {**options_of(url, key, language), "transport": transport}
+        super().__init__(AsyncConnection(options, retries, clock, sleep))
+
+    def with_key(self, key: str, *, on_behalf_of: str | None = None, language: str | None = None) -> AsyncClient:
+        """A client of another key over the connections of this one, which closes them. `on_behalf_of`, a person's name,
+        goes into the audit log and gives no rights; `language`: as above. Raises ValueError for what is no key."""
+        other = copy(self)
+        AsyncNamespaces.__init__(other, self._api.with_headers(headers_of(key, on_behalf_of, language)))
+        return other
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._url!r})"  # without the key
@@ -98,17 +110,21 @@ class AsyncClient:
         """The task; with `wait_seconds`, up to 60, once it is final or the time is over."""
         return await self._api.send(calls.task(task_id, wait_seconds=wait_seconds))
 
-    async def tasks(self, **filters: Any) -> AsyncIterator[Task]:
-        """Tasks, newest first, by the filters of `GET /tasks`: state (one or several), name, queue, tag,
-        created_after, created_before."""
-        cursor: str | None = None
-        while True:
-            page = await self._api.send(calls.tasks(filters, cursor))
-            for task in page.items:
-                yield task
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+    def tasks(self, **filters: Any) -> AsyncIterator[Task]:
+        """Tasks, newest first, by the filters of `GET /tasks`: state (one or several), name, queue, tag, workflow_id,
+        parent_id, schedule_id, worker_id, created_after, created_before."""
+        return each_async(self._api, partial(calls.tasks, filters))
+
+    async def tasks_page(self, *, cursor: str | None = None, **filters: Any) -> Page[Task]:
+        """One page of them; `limit` says how many, and `order="running_longest"` lists what runs, the oldest start
+        first, `order="waiting_longest"` what is queued, what was submitted first in front."""
+        return await self._api.send(calls.tasks(filters, cursor))
+
+    async def timeline(
+        self, task_id: UUID | str, *, limit: int = 200, cursor: str | None = None, **filters: Any
+    ) -> Page[TimelineEvent]:
+        """As `Client.timeline`."""
+        return await self._api.send(management_calls.timeline(task_id, limit, cursor, filters))
 
     async def status(self, task_id: UUID | str) -> Status:
         """The task in Celery's words."""
@@ -143,11 +159,18 @@ class AsyncClient:
         return await self._api.send(calls.change(task_id, changes))
 
     async def cancel_many(
-        self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, **filters: Any
-    ) -> Handled:
+        self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, count: bool = True, **filters: Any
+    ) -> HandledInPart:
         """Cancels tasks by their ids, or the oldest 1,000 that fit: state (one or several), name, queue, tag,
-        workflow_id, created_after, created_before."""
-        return await self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run))
+        workflow_id, created_after, created_before. `has_more` says whether others are left. `count=False`: `matched` is
+        not all that fit, but what was changed."""
+        return await self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run, count=count))
+
+    async def statistics(
+        self, window: Window = "hour", *, name: str | None = None, queue: str | None = None
+    ) -> Statistics:
+        """As `Client.statistics`."""
+        return await self._api.send(over_time.statistics(window, name, queue))
 
     async def load(self, *queues: str) -> Load:
         """What waits and runs in these queues together, or in all that the key may see."""

@@ -22,18 +22,32 @@ E = TypeVar("E")
 
 
 class AsyncConnection:
-    """`options`: what httpx2's client takes."""
+    """`options`: what httpx2's client takes. `shared`: one that somebody else made, and closes."""
 
     def __init__(
-        self, options: dict[str, Any], retries: Retries, clock: Clock, sleep: Callable[[float], Awaitable[object]]
+        self,
+        options: dict[str, Any],
+        retries: Retries,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[object]],
+        *,
+        shared: httpx2.AsyncClient | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.retries = retries
         self.clock = clock
         self.sleep = sleep
-        self._made = httpx2.AsyncClient(**options)
+        self._made = httpx2.AsyncClient(**options) if shared is None else shared
+        self._headers = headers or {}
+        self._is_shared = shared is not None
+
+    def with_headers(self, headers: Mapping[str, str]) -> AsyncConnection:
+        """The same connections for calls with other headers; whoever made them closes them."""
+        return AsyncConnection({}, self.retries, self.clock, self.sleep, shared=self._made, headers=headers)
 
     async def close(self) -> None:
-        await self._made.aclose()
+        if not self._is_shared:
+            await self._made.aclose()
 
     async def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
@@ -96,8 +110,9 @@ class AsyncConnection:
 
     @asynccontextmanager
     async def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> AsyncIterator[httpx2.Response]:
+        sent = {**self._headers, **headers, **passed_on()}
         try:
-            async with self._made.stream(method, path, headers={**headers, **passed_on()}, **more) as response:
+            async with self._made.stream(method, self._made.base_url.join(path), headers=sent, **more) as response:
                 yield response
         except (httpx2.TransportError, httpx2.DecodingError) as e:
             raise calls.lost(self._made.base_url, e) from e

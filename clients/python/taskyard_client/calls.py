@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -12,29 +13,27 @@ from uuid import UUID, uuid4
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from .change_models import HandledInPart, Purge
 from .errors import ApiAway, ApiRefused, refusal
 from .explanations import Explanation
 from .models import (
     Batch,
     Cancellation,
-    Handled,
     Item,
-    ItemPage,
     Load,
     Nothing,
-    Purge,
     Queue,
     QueuePage,
     Status,
     Task,
-    TaskPage,
-    TaskType,
     Workflow,
     WorkflowCancellation,
 )
 from .options import NewTask, Params, encoded, task_fields
+from .pages import Page
 from .retries import retry_after
 from .transfers import Upload
+from .type_models import TaskType
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -79,55 +78,55 @@ class Call(Generic[A]):
 
 def submit(name: str, params: Params | None, options: Mapping[str, Any]) -> Call[Task]:
     fields, key = _taken_apart(options)
-    return _keyed(Task, "tasks", task_fields(name, params, fields), key)
+    return keyed(Task, "tasks", task_fields(name, params, fields), key)
 
 
 def submit_many(tasks: Sequence[NewTask], key: str | None) -> Call[Batch]:
     """Raises ValueError for none, and for more than 1,000: they are accepted all or none."""
     if not 1 <= len(tasks) <= _BATCH:
         raise ValueError(f"submit_many takes 1 to {_BATCH} tasks, which are accepted all or none; {len(tasks)} given")
-    return _keyed(Batch, "tasks/batch", {"tasks": [task.fields for task in tasks]}, key)
+    return keyed(Batch, "tasks/batch", {"tasks": [task.fields for task in tasks]}, key)
 
 
 def task(task_id: UUID | str, *, wait_seconds: float = 0) -> Call[Task]:
     query = {"wait": wait_seconds} if wait_seconds else {}
-    return Call(Task, "GET", f"tasks/{_id(task_id)}", query, waits=wait_seconds)
+    return Call(Task, "GET", f"tasks/{id_of(task_id)}", query, waits=wait_seconds)
 
 
-def tasks(filters: Mapping[str, Any], cursor: str | None) -> Call[TaskPage]:
-    return Call(TaskPage, "GET", "tasks", _query(filters, cursor))
+def tasks(filters: Mapping[str, Any], cursor: str | None) -> Call[Page[Task]]:
+    return Call(Page[Task], "GET", "tasks", query_of(filters, cursor))
 
 
 def status(task_id: UUID | str) -> Call[Status]:
-    return Call(Status, "GET", f"tasks/{_id(task_id)}/status")
+    return Call(Status, "GET", f"tasks/{id_of(task_id)}/status")
 
 
 def explain(task_id: UUID | str) -> Call[Explanation]:
-    return Call(Explanation, "GET", f"tasks/{_id(task_id)}/explain")
+    return Call(Explanation, "GET", f"tasks/{id_of(task_id)}/explain")
 
 
 def cancel(task_id: UUID | str) -> Call[Cancellation]:
-    return _keyed(Cancellation, f"tasks/{_id(task_id)}/cancel")
+    return keyed(Cancellation, f"tasks/{id_of(task_id)}/cancel")
 
 
 def retry(task_id: UUID | str) -> Call[Task]:
-    return _keyed(Task, f"tasks/{_id(task_id)}/retry")
+    return keyed(Task, f"tasks/{id_of(task_id)}/retry")
 
 
 def change(task_id: UUID | str, changes: Mapping[str, Any]) -> Call[Task]:
     given = {name: value for name, value in changes.items() if value is not None}
-    return Call(Task, "PATCH", f"tasks/{_id(task_id)}", headers=_JSON, body=encoded(given))
+    return Call(Task, "PATCH", f"tasks/{id_of(task_id)}", headers=_JSON, body=encoded(given))
 
 
-def cancel_many(ids: Sequence[UUID | str] | None, filters: Mapping[str, Any], *, dry_run: bool) -> Call[Handled]:
+def cancel_many(
+    ids: Sequence[UUID | str] | None, filters: Mapping[str, Any], *, dry_run: bool, count: bool
+) -> Call[HandledInPart]:
     """Raises ValueError unless either is given."""
-    given = {name: value for name, value in filters.items() if value is not None}
+    given = conditions_of(filters)
     if (ids is None) != bool(given):
         raise ValueError("cancel_many takes ids, or the conditions of a filter")
-    if isinstance(given.get("state"), str):
-        given["state"] = [given["state"]]
-    which: dict[str, Any] = {"filter": given} if ids is None else {"ids": [_id(task_id) for task_id in ids]}
-    return _keyed(Handled, "tasks/cancel", {**which, "dry_run": dry_run})
+    which: dict[str, Any] = {"filter": given} if ids is None else {"ids": [id_of(task_id) for task_id in ids]}
+    return keyed(HandledInPart, "tasks/cancel", {**which, "dry_run": dry_run, "count": count})
 
 
 def queues() -> Call[QueuePage]:
@@ -146,8 +145,9 @@ def limit_queue(name: str, limits: Mapping[str, float | None]) -> Call[Queue]:
     return Call(Queue, "PATCH", f"queues/{quote(name, safe='')}", headers=_JSON, body=encoded(limits))
 
 
-def purge_queue(name: str, *, dry_run: bool) -> Call[Purge]:
-    return _keyed(Purge, f"queues/{quote(name, safe='')}/purge", {"dry_run": dry_run})
+def purge_queue(name: str, *, dry_run: bool, created_before: datetime | None) -> Call[Purge]:
+    until = {} if created_before is None else {"created_before": created_before}
+    return keyed(Purge, f"queues/{quote(name, safe='')}/purge", {"dry_run": dry_run, **until})
 
 
 def task_type(name: str) -> Call[TaskType]:
@@ -159,19 +159,19 @@ def load(queues: Sequence[str]) -> Call[Load]:
 
 
 def start(fields: Mapping[str, Any], key: str | None) -> Call[Workflow]:
-    return _keyed(Workflow, "workflows", fields, key)
+    return keyed(Workflow, "workflows", fields, key)
 
 
-def workflow(workflow_id: UUID | str, cursor: str | None = None, limit: int = 50) -> Call[Workflow]:
-    return Call(Workflow, "GET", f"workflows/{_id(workflow_id)}", _query({"limit": limit}, cursor))
+def workflow(workflow_id: UUID | str, cursor: str | None = None, limit: int = 50, **asked: Any) -> Call[Workflow]:
+    return Call(Workflow, "GET", f"workflows/{id_of(workflow_id)}", query_of({"limit": limit, **asked}, cursor))
 
 
 def cancel_workflow(workflow_id: UUID | str) -> Call[WorkflowCancellation]:
-    return _keyed(WorkflowCancellation, f"workflows/{_id(workflow_id)}/cancel")
+    return keyed(WorkflowCancellation, f"workflows/{id_of(workflow_id)}/cancel")
 
 
 def retry_workflow(workflow_id: UUID | str) -> Call[Workflow]:
-    return _keyed(Workflow, f"workflows/{_id(workflow_id)}/retry")
+    return keyed(Workflow, f"workflows/{id_of(workflow_id)}/retry")
 
 
 def upload(source: Upload, name: str, content_type: str, key: str | None) -> Call[Item]:
@@ -188,33 +188,33 @@ def upload(source: Upload, name: str, content_type: str, key: str | None) -> Cal
 
 
 def item(item_id: UUID | str) -> Call[Item]:
-    return Call(Item, "GET", f"tree-items/{_id(item_id)}")
+    return Call(Item, "GET", f"tree-items/{id_of(item_id)}")
 
 
-def items(cursor: str | None) -> Call[ItemPage]:
-    return Call(ItemPage, "GET", "tree-items", _query({}, cursor))
+def items(cursor: str | None) -> Call[Page[Item]]:
+    return Call(Page[Item], "GET", "tree-items", query_of({}, cursor))
 
 
 def delete_item(item_id: UUID | str) -> Call[Nothing]:
-    return Call(Nothing, "DELETE", f"tree-items/{_id(item_id)}", gone_is_done=True)
+    return Call(Nothing, "DELETE", f"tree-items/{id_of(item_id)}", gone_is_done=True)
 
 
 def content_path(item_id: UUID | str) -> str:
-    return f"tree-items/{_id(item_id)}/content"
+    return f"tree-items/{id_of(item_id)}/content"
 
 
 def events_path(task_id: UUID | str) -> str:
-    return f"tasks/{_id(task_id)}/events"
+    return f"tasks/{id_of(task_id)}/events"
 
 
 CHANGES_PATH = "events"
 
 
 def changes_query(filters: Mapping[str, Any]) -> dict[str, Any]:
-    return _query(filters, None)
+    return query_of(filters, None)
 
 
-def _keyed(answer: type[A], path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Call[A]:
+def keyed(answer: type[A], path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Call[A]:
     """A change, with a key by which the API knows a repeat of it. The body is encoded once: a repeat has to be the same
     to the byte."""
     headers = {"Idempotency-Key": _key(key), **({} if body is None else _JSON)}
@@ -236,7 +236,7 @@ def _taken_apart(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None
     return fields, key
 
 
-def _query(filters: Mapping[str, Any], cursor: str | None) -> dict[str, Any]:
+def query_of(filters: Mapping[str, Any], cursor: str | None) -> dict[str, Any]:
     given = {name: value for name, value in {**filters, "cursor": cursor}.items() if value is not None}
     states = given.get("state")
     if states is not None and not isinstance(states, str):
@@ -244,7 +244,15 @@ def _query(filters: Mapping[str, Any], cursor: str | None) -> dict[str, Any]:
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in given.items()}
 
 
-def _id(given: UUID | str) -> str:
+def conditions_of(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a filter in a body."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    if isinstance(given.get("state"), str):
+        given["state"] = [given["state"]]
+    return given
+
+
+def id_of(given: UUID | str) -> str:
     """It becomes part of an address. Raises ValueError for what is no UUID."""
     return str(given if isinstance(given, UUID) else UUID(given))
 
@@ -267,7 +275,7 @@ def refused(response: httpx2.Response, content: bytes) -> ApiAway | ApiRefused:
     problem = _problem(content)
     if status in _UNAVAILABLE:
         said = str(problem.get("detail")) if problem else f"The API answered {status}."
-        return ApiAway(said, retry_after=again)
+        return ApiAway(said, retry_after=again, code=str((problem or {}).get("code") or ""))
     if problem is None and status < 400:  # a redirect, which no call follows: it would carry the key elsewhere
         return ApiAway(f"{response.url} does not answer like Taskyard's API", is_passing=False)
     return refusal(status, problem or {"detail": f"The API answered {status}."}, again)

@@ -23,8 +23,8 @@ from uuid import UUID, uuid4
 
 from .celery_results import AsyncResult, Eager, make_current
 from .client import Client
-from .models import TaskType
 from .options import encoded
+from .type_models import TaskType
 
 __all__ = ["AsyncResult", "Celery", "Task", "lanes"]
 

@@ -6,38 +6,41 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx2
 
-from . import calls
+from . import calls, management_calls, over_time
 from .address import options_of
 from .canvas import Node, OnFailure, workflow_fields
+from .change_models import HandledInPart
 from .connection import Connection
 from .errors import ApiAway, ApiRefused, RateLimited
 from .explanations import Explanation
-from .files import Files
 from .following import Following, Pauses, Waiting, Watching
+from .management_models import TimelineEvent
 from .models import (
     Accepted,
     Cancellation,
     Change,
-    Handled,
     Load,
     Missed,
     Status,
     Task,
     TaskEvent,
-    TaskType,
     Workflow,
     WorkflowCancellation,
     WorkflowStep,
 )
+from .namespaces import Namespaces
 from .options import NewTask, Params, SubmitOptions
-from .queues import Queues
+from .over_time_models import Statistics, Window
+from .pages import Page, each
 from .retries import Retries
+from .type_models import TaskType
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -45,11 +48,12 @@ if TYPE_CHECKING:
 _DEFAULT = Retries()
 
 
-class Client:
+class Client(Namespaces):
     """Calls of the API at `url`, for any number of threads; after a fork it opens connections of its own.
 
-    Every method raises ApiAway and ApiRefused, once its repeats have failed too. `retries` bounds these; `transport`
-    is for a proxy, a certificate authority or a client certificate of your own.
+    Every method raises ApiAway and ApiRefused, once its repeats have failed too. `language`: that of the API's
+    messages, as `Accept-Language` has it ("de"). `retries` bounds the repeats; `transport` is for a proxy, a
+    certificate authority or a client certificate of your own.
     """
 
     def __init__(
@@ -57,15 +61,15 @@ class Client:
         url: str,
         key: str | None = None,
         *,
+        language: str | None = None,
         retries: Retries = _DEFAULT,
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = url
-        self._api = Connection({**options_of(url, key), "transport": transport}, retries, clock, sleep)
-        self.files = Files(self._api)
-        self.queues = Queues(self._api)
+        options = {**options_of(url, key, language), "transport": transport}
+        super().__init__(Connection(options, retries, clock, sleep))
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"  # without the key
@@ -98,15 +102,21 @@ class Client:
         return self._api.send(calls.task(task_id, wait_seconds=wait_seconds))
 
     def tasks(self, **filters: Any) -> Iterator[Task]:
-        """Tasks, newest first, by the filters of `GET /tasks`: state (one or several), name, queue, tag,
-        created_after, created_before."""
-        cursor: str | None = None
-        while True:
-            page = self._api.send(calls.tasks(filters, cursor))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        """Tasks, newest first, by the filters of `GET /tasks`: state (one or several), name, queue, tag, workflow_id,
+        parent_id, schedule_id, worker_id, created_after, created_before."""
+        return each(self._api, partial(calls.tasks, filters))
+
+    def tasks_page(self, *, cursor: str | None = None, **filters: Any) -> Page[Task]:
+        """One page of them; `limit` says how many, and `order="running_longest"` lists what runs, the oldest start
+        first, `order="waiting_longest"` what is queued, what was submitted first in front."""
+        return self._api.send(calls.tasks(filters, cursor))
+
+    def timeline(
+        self, task_id: UUID | str, *, limit: int = 200, cursor: str | None = None, **filters: Any
+    ) -> Page[TimelineEvent]:
+        """A page of the task's timeline, oldest first, or with `order="newest"` from the end; `log=True`: the lines of
+        its log, `log=False`: all but these; `attempt`: of one attempt. `events` follows it live."""
+        return self._api.send(management_calls.timeline(task_id, limit, cursor, filters))
 
     def status(self, task_id: UUID | str) -> Status:
         """The task in Celery's words."""
@@ -140,10 +150,17 @@ class Client:
         changes = {"queue": queue, "run_at": run_at, "expires_at": expires_at, "tags": tags}
         return self._api.send(calls.change(task_id, changes))
 
-    def cancel_many(self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, **filters: Any) -> Handled:
+    def cancel_many(
+        self, ids: Sequence[UUID | str] | None = None, *, dry_run: bool = False, count: bool = True, **filters: Any
+    ) -> HandledInPart:
         """Cancels tasks by their ids, or the oldest 1,000 that fit: state (one or several), name, queue, tag,
-        workflow_id, created_after, created_before."""
-        return self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run))
+        workflow_id, created_after, created_before. `has_more` says whether others are left. `count=False`: `matched` is
+        not all that fit, but what was changed."""
+        return self._api.send(calls.cancel_many(ids, filters, dry_run=dry_run, count=count))
+
+    def statistics(self, window: Window = "hour", *, name: str | None = None, queue: str | None = None) -> Statistics:
+        """Attempts that ended in the last hour, day or 31 days: by outcome, type and error code, with their times."""
+        return self._api.send(over_time.statistics(window, name, queue))
 
     def load(self, *queues: str) -> Load:
         """What waits and runs in these queues together, or in all that the key may see."""

@@ -88,7 +88,7 @@ class Connection:
     def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> Iterator[httpx2.Response]:
         http = self._of_this_process()
         try:
-            with http.stream(method, path, headers={**headers, **passed_on()}, **more) as response:
+            with http.stream(method, http.base_url.join(path), headers={**headers, **passed_on()}, **more) as response:
                 yield response
         except (httpx2.TransportError, httpx2.DecodingError) as e:
             raise calls.lost(http.base_url, e) from e

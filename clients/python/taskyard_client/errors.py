@@ -30,13 +30,20 @@ class ApiAway(ClientError):
     """The API does not answer, or a part that it needs does not.
 
     `retry_after`: seconds that the API asked to wait. `is_passing`: whether the same call may succeed later.
-    `was_sent`: whether the API may have seen the call.
+    `was_sent`: whether the API may have seen the call. `code`: what the API says it lacks; empty where it says nothing.
     """
 
     def __init__(
-        self, said: str, *, retry_after: float | None = None, is_passing: bool = True, was_sent: bool = True
+        self,
+        said: str,
+        *,
+        retry_after: float | None = None,
+        is_passing: bool = True,
+        was_sent: bool = True,
+        code: str = "",
     ) -> None:
         super().__init__(said)
+        self.code = code
         self.retry_after = retry_after
         self.is_passing = is_passing
         self.was_sent = was_sent

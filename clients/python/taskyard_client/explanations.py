@@ -10,11 +10,23 @@ from pydantic import Field
 from .models import Answer
 
 
+class Holder(Answer):
+    """A task that holds a limit: it runs, or was given to the workers."""
+
+    task_id: UUID
+    name: str
+    state: str
+    since: datetime
+
+
 class Reason(Answer):
-    """`code` is stable, and other values stand beside it, by the code."""
+    """`code` is stable, and other values stand beside it, by the code. `holders` of `limited`: some of the `held` tasks
+    that hold the limit."""
 
     code: str
     message: str
+    holders: list[Holder] = Field(default_factory=list)
+    held: int | None = None
 
 
 class EndedAttempt(Answer):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from . import calls
+from . import calls, kit_calls
 from .errors import ApiAway, ApiRefused
+from .kit_models import Conversion, Submitted
 from .models import Item
+from .pages import each, each_async
 from .transfers import Download, Source, Target, Upload, written
 
 if TYPE_CHECKING:
@@ -51,13 +53,19 @@ class Files:
 
     def items(self) -> Iterator[Item]:
         """All of them, newest first."""
-        cursor: str | None = None
-        while True:
-            page = self._api.send(calls.items(cursor))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return each(self._api, calls.items)
+
+    def thumbnail(self, item_id: UUID | str, width: int, height: int) -> Submitted:
+        """A thumbnail of an image, as a new item: the task that makes it."""
+        return self._api.send(kit_calls.thumbnail(item_id, width, height))
+
+    def convert_to_raster(self, item_id: UUID | str, **by: Any) -> Submitted:
+        """Makes an image a raster: bounds and crs, control_points and crs, or nothing where the file says it itself."""
+        return self._api.send(kit_calls.convert(item_id, by))
+
+    def conversion(self, item_id: UUID | str) -> Conversion:
+        """How far the conversion of the item is."""
+        return self._api.send(kit_calls.conversion(item_id))
 
     def delete(self, item_id: UUID | str) -> None:
         self._api.send(calls.delete_item(item_id))
@@ -104,16 +112,21 @@ class AsyncFiles:
     async def item(self, item_id: UUID | str) -> Item:
         return await self._api.send(calls.item(item_id))
 
-    async def items(self) -> AsyncIterator[Item]:
+    def items(self) -> AsyncIterator[Item]:
         """All of them, newest first."""
-        cursor: str | None = None
-        while True:
-            page = await self._api.send(calls.items(cursor))
-            for item in page.items:
-                yield item
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return each_async(self._api, calls.items)
+
+    async def thumbnail(self, item_id: UUID | str, width: int, height: int) -> Submitted:
+        """As `Files.thumbnail`."""
+        return await self._api.send(kit_calls.thumbnail(item_id, width, height))
+
+    async def convert_to_raster(self, item_id: UUID | str, **by: Any) -> Submitted:
+        """As `Files.convert_to_raster`."""
+        return await self._api.send(kit_calls.convert(item_id, by))
+
+    async def conversion(self, item_id: UUID | str) -> Conversion:
+        """As `Files.conversion`."""
+        return await self._api.send(kit_calls.conversion(item_id))
 
     async def delete(self, item_id: UUID | str) -> None:
         await self._api.send(calls.delete_item(item_id))

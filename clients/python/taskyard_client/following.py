@@ -168,8 +168,8 @@ class Watching:
 
 def _change(data: str) -> Change | Missed:
     try:
-        lost = Missed.model_validate_json(data)
-        return Change.model_validate_json(data) if lost.lost is None else lost
+        missed = Missed.model_validate_json(data)
+        return missed if "lost" in missed.model_fields_set else Change.model_validate_json(data)
     except ValidationError:
         raise ApiAway("The API's stream of events is not JSON.") from None
 

@@ -68,6 +68,13 @@ class Task(Answer):
     version: int = 1
     submitted_by: str | None = None
     partial: bool = False
+    soft_timeout_seconds: float | None = None
+    hard_timeout_seconds: float | None = None
+    limits: dict[str, Any] | None = None
+    callback_url: str | None = None
+    discarded_at: datetime | None = None
+    workflow_id: UUID | None = None
+    schedule_id: UUID | None = None
     parent_id: UUID | None = None
     warnings: list[Warned] = []
 
@@ -105,14 +112,6 @@ class Cancellation(Answer):
     task_id: UUID
     status: str
     message: str
-
-
-class Handled(Answer):
-    """`matched`: all that fit, with those beyond the first 1,000; `sample`: of a dry run, the oldest of them."""
-
-    matched: int
-    changed: int
-    sample: list[Task] = []
 
 
 class Status(Answer):
@@ -156,17 +155,6 @@ class Missed(Answer):
     lost: int | None = None
 
 
-class TaskType(Answer):
-    """A task type; the properties of `params`, a JSON Schema, come in the order of the declaration."""
-
-    name: str
-    queue: str
-    version: int = 1
-    description: str = ""
-    params: dict[str, Any]
-    result: dict[str, Any] = {}
-
-
 class Item(Answer):
     """A stored file. A key without the scope `read` is told no name."""
 
@@ -179,16 +167,6 @@ class Item(Answer):
     parent_id: UUID | None = None
     task_id: UUID | None = None
     created_at: datetime | None = None
-
-
-class TaskPage(Answer):
-    items: list[Task]
-    next_cursor: str | None = None
-
-
-class ItemPage(Answer):
-    items: list[Item]
-    next_cursor: str | None = None
 
 
 class Nothing(Answer):
@@ -210,11 +188,20 @@ class WorkflowProgress(Answer):
 
 
 class WorkflowStep(Answer):
+    """`needs`: the first hundred of `needs_count`, unless more were asked for; `pending_needs` have not ended yet."""
+
     name: str
     task_id: UUID
+    task_name: str = ""
+    queue: str = ""
     state: str
+    attempt: int = 0
     needs: list[str] = []
+    needs_count: int = 0
+    pending_needs: int = 0
     optional: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
     error: Failure | None = None
 
 
@@ -227,7 +214,12 @@ class Workflow(Answer):
     on_failure: str = "cancel_rest"
     progress: WorkflowProgress = WorkflowProgress()
     created_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
     finished_at: datetime | None = None
+    submitted_by: str | None = None
+    callback_url: str | None = None
+    trace_id: str | None = None
+    request_id: str | None = None
     steps: list[WorkflowStep] = []
     next_cursor: str | None = None
     warnings: list[Warned] = []
@@ -258,24 +250,26 @@ class Load(Answer):
     counted_at: datetime
 
 
+class QueueRate(Answer):  # over the last five minutes
+    finished_per_minute: float = 0
+    failed_per_minute: float = 0
+
+
 class Queue(Answer):
-    """`depth` by state. A key without the scope `read` is told what is set, and no more."""
+    """`depth` by state, as counted at `counted_at`. A key without the scope `read` is told what is set, and no more."""
 
     name: str
     paused: bool
     paused_at: datetime | None = None
     paused_by: str | None = None
     depth: dict[str, int] = {}
+    counted_at: datetime | None = None
+    oldest_waiting_at: datetime | None = None
     workers: int | None = None
+    rate: QueueRate = QueueRate()
     concurrent: int | None = None
     per_second: float | None = None
 
 
 class QueuePage(Answer):
     items: list[Queue]
-
-
-class Purge(Handled):
-    """`left`: what still waits."""
-
-    left: int
