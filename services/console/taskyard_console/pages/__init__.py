@@ -1,0 +1,1 @@
+"""The pages; `routes.py` says where each is."""
