@@ -25,12 +25,13 @@ def up(
             help="Where the API listens; by default 8000, or the next free one.",
         ),
     ] = None,
+    console: Annotated[bool, typer.Option("--console/--no-console", help="Whether to start the console.")] = True,
     data_dir: Annotated[
         Path, typer.Option(envvar="TASKYARD_DATA_DIR", help="Where everything is kept.", file_okay=False)
     ] = Path(".taskyard"),
     log_level: LogLevel = None,
 ) -> None:
-    """Start the whole stack on this machine: PostgreSQL, Valkey, scheduler, workers, API.
+    """Start the whole stack on this machine: PostgreSQL, Valkey, scheduler, workers, API, console.
 
     Ctrl-C stops it; the data stays. TASKYARD_DATABASE_URL and TASKYARD_REDIS_URL name servers of your own instead of
     those. Two stacks side by side need two data directories:
@@ -38,7 +39,14 @@ def up(
         TASKYARD_DATA_DIR=/tmp/other taskyard up --workers 2 --schedulers 2
     """
     settings_or_exit("taskyard up", log_level=log_level)
-    plan = Plan(data_dir.absolute(), workers=workers, schedulers=schedulers, api_port=api_port, log_level=log_level)
+    plan = Plan(
+        data_dir.absolute(),
+        workers=workers,
+        schedulers=schedulers,
+        api_port=api_port,
+        has_console=console,
+        log_level=log_level,
+    )
     try:
         run(plan, Console())
     except StackError as error:

@@ -1,9 +1,10 @@
 """The development key: made with the API's command, kept in dev.env."""
 
 import json
+import secrets
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import httpx
@@ -37,6 +38,16 @@ def ensure(known: str, url: str, environment: Mapping[str, str]) -> str:
             raise ServiceFailed("the API doesn't accept the key that its own command made")
         time.sleep(0.2)
     return key
+
+
+def ensure_scoped(known: str, name: str, scopes: Sequence[str], url: str, environment: Mapping[str, str]) -> str:
+    """A key with these scopes that the API at `url` accepts: the one of the previous run, or a new one."""
+    if prefix_of(known) is not None and _accepted(known, url):
+        return known
+    chosen = [part for scope in scopes for part in ("--scope", scope)]
+    # Keys of earlier runs keep their names.
+    made = json.loads(_keys(["create", "--name", f"{name}-{secrets.token_hex(4)}", *chosen, "--json"], environment))
+    return str(made["key"])
 
 
 def _accepted(key: str, url: str) -> bool:

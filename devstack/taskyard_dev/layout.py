@@ -23,7 +23,10 @@ DRAIN = timedelta(seconds=30)
 
 # Each service gets only the secrets that it needs; these go to one service or none.
 PRIVATE = frozenset(
-    {"TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD", "TASKYARD_TASK_DATABASE_URL"}
+    {
+        *("TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD", "TASKYARD_TASK_DATABASE_URL"),
+        *("TASKYARD_CONSOLE_API_KEY", "TASKYARD_CONSOLE_SECRETS", "TASKYARD_CONSOLE_PORT"),
+    }
 )
 
 
@@ -35,6 +38,7 @@ class Plan:
     workers: int = 1
     schedulers: int = 1
     api_port: int | None = None
+    has_console: bool = True
     log_level: str | None = None
     """The level of the services; None: the environment's."""
 
@@ -63,7 +67,8 @@ class Plan:
     @property
     def names(self) -> list[str]:
         """All that writes to the terminal."""
-        return ["postgres", "valkey", "api", *self.scheduler_names, *self.worker_names, "worker-geo"]
+        web = ["console"] if self.has_console else []
+        return ["postgres", "valkey", "api", *web, *self.scheduler_names, *self.worker_names, "worker-geo"]
 
 
 @dataclass

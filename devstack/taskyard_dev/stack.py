@@ -16,9 +16,10 @@ import httpx
 
 from taskyard import addresses
 from taskyard.environment import env_file, read_env_file
-from taskyard_dev import home, keys, layout, ports
+from taskyard_dev import home, keys, layout, ports, web
 from taskyard_dev.console import Console
 from taskyard_dev.errors import PortTaken, ServerAway, ServiceFailed, StackError
+from taskyard_dev.introduction import introduce
 from taskyard_dev.layout import Plan
 from taskyard_dev.registered import NewWorkers
 from taskyard_dev.server import Server
@@ -27,7 +28,6 @@ from taskyard_dev.service import Restarts, Service
 from taskyard_dev.smtp_sink import smtp_sink
 
 READY_WITHIN = timedelta(seconds=60)
-FIRST_TASK = '{"name": "diagnostics.echo", "params": {"value": "hello"}}'
 
 
 @dataclass
@@ -73,6 +73,10 @@ class Stack:
         self.services = services
         for service in services:
             service.start()
+
+    def add(self, service: Service) -> None:
+        self.services = [*self.services, service]
+        service.start()
 
     def wait_ready(self, url: str, workers: NewWorkers) -> bool:
         """Wait for the API, and until the workers have registered their task types: before, a submit would be refused.
@@ -146,7 +150,7 @@ def run(plan: Plan, console: Console) -> None:
         # workers.
         exits.callback(stack.shut_down, "scheduler", "worker")
         exits.enter_context(listener)
-        exits.callback(stack.shut_down, "api")
+        exits.callback(stack.shut_down, "console", "api")
         common = layout.environment(plan, database_url, redis_url)
         tasks = {"TASKYARD_TASK_DATABASE_URL": task_url} if task_url else {}
         mail = layout.mail_environment(sink)
@@ -172,9 +176,22 @@ def run(plan: Plan, console: Console) -> None:
                 # Where commands find the settings of the services, in whatever directory they are started.
                 "TASKYARD_DATA_DIR": str(plan.data_dir.resolve()),
             }
+            if plan.has_console:
+                own = web.variables(plan, before, free, url, common)
+                stack.add(web.service(plan, common, own, free, url, console))
+                env |= own
             home.write_private(plan.dev_env, env_file(env))
             mails = layout.mails_of(mail, plan)
-            _introduce(url, env["TASKYARD_API_KEY"], plan, stack, mails, time.monotonic() - begun)
+            introduce(
+                url,
+                env["TASKYARD_API_KEY"],
+                plan,
+                stack.services,
+                {server.name: server.server.data for server in stack.servers},
+                mails=mails,
+                seconds=time.monotonic() - begun,
+                console=console,
+            )
         stack.tend_until_stopped()
         console.say("\nstopping; once more Ctrl-C kills what is still at work")
     console.say(f"stopped; the data stays in {plan.data_dir}")
@@ -269,22 +286,3 @@ def _signals() -> Iterator[Stop]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _introduce(url: str, key: str, plan: Plan, stack: Stack, mails: str, seconds: float) -> None:
-    say, bold = stack.console.say, stack.console.bold
-    say()
-    say(bold(f"Taskyard is up, after {seconds:.1f} s."))
-    say(f"  API      {url}, described in {url}/openapi.json")
-    for service in stack.services:
-        say(f"  metrics  {layout.metrics_url(service)} of {service.name}")
-    say(f"  mails    {mails}")
-    say(f"  secrets  {plan.dev_env}")
-    for server in stack.servers:
-        if not server.server.data.is_relative_to(plan.data_dir.resolve()):
-            # Under root only: the server runs as another account, which can't reach a closed directory.
-            say(f"  data     of {server.name}: {server.server.data}, linked from {plan.data_dir}")
-    say("\nSubmit a first task:\n")
-    say(f"  curl -sS {url}/api/v1/tasks -H 'Authorization: Bearer {key}' \\")
-    say(f"    -H 'Content-Type: application/json' -d '{FIRST_TASK}'")
-    say("\nCtrl-C stops everything; the data stays.\n")

@@ -17,9 +17,10 @@ from pydantic_settings import BaseSettings
 
 from taskyard import commands
 from taskyard.catalogue.kits import installed
+from taskyard.service_settings import DatabaseSettings
 from taskyard.settings import Settings
 
-SERVICES = ("api", "worker", "scheduler")
+SERVICES = ("api", "worker", "scheduler", "console")
 # These are read by the validators of another field, which puts them into its value.
 _PART_OF = dict.fromkeys(("redis_ca_file", "redis_cert_file", "redis_key_file", "redis_sentinel_password"), "redis_url")
 # Modules that every service imports, with functions that a worker alone calls.
@@ -59,6 +60,8 @@ def kit_settings() -> dict[str, type[BaseSettings]]:
 
 
 def _may_read(service: str, name: str) -> bool:
+    if service == "console":  # of the modules that commands import late, it runs none that opens the database
+        return name not in DatabaseSettings.model_fields
     return service == "worker" or name not in _WORKERS_ONLY
 
 

@@ -2,4 +2,4 @@
 
 from taskyard import Kit
 
-KIT = Kit("geo", modules=("taskyard_kits.geo.tasks",), queues=("geo_processing",))
+KIT = Kit("geo", modules=("taskyard_kits.geo.tasks",), queues=("geo_processing",), forks=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from taskyard import Params, Result
 
@@ -16,6 +17,35 @@ class ExpiredDataCleaned(Result):
 
 class ArchiveTasksParams(Params):
     dry_run: bool = Field(default=False, description="Only count the tasks whose retention is over.")
+
+
+class ChangeConditions(Params):
+    """All conditions have to hold; which there are depends on the action."""
+
+    state: list[str] | None = None
+    name: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    workflow_id: UUID | None = None
+    code: str | None = None
+    operation_id: UUID | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    discarded_after: AwareDatetime | None = None
+    discarded_before: AwareDatetime | None = None
+
+
+class ChangeTasksParams(Params):
+    action: Literal["cancel", "retry", "discard", "restore"]
+    filter: ChangeConditions
+    per_second: float | None = Field(default=None, gt=0, description="At most so many tasks a second.")
+
+
+class TasksChanged(Result):
+    changed: int = Field(description="In all attempts.")
+    skipped: int = Field(
+        description="In this attempt: tasks that had moved on when their turn came, or had been asked to stop before."
+    )
 
 
 class TasksArchived(Result):

@@ -10,11 +10,12 @@ from taskyard_kits import temporary_files
 
 from . import cache
 from .archive import Archiver
-from .declarations import ArchiveTasksParams, ExpiredDataCleaned, TasksArchived
+from .changes import Changes
+from .declarations import ArchiveTasksParams, ChangeTasksParams, ExpiredDataCleaned, TasksArchived, TasksChanged
 from .removal import ArchiveRemoval, Removal, old_ids
-from .rules import ARCHIVE_RULE, CACHE_RULE
+from .rules import ARCHIVE_RULE, CACHE_RULE, GOES_ON, NOT_ASKED
 from .settings import MaintenanceSettings
-from .words import ARCHIVE_ERRORS, CACHE_ERRORS
+from .words import ARCHIVE_ERRORS, CACHE_ERRORS, CHANGE_ERRORS
 
 
 @task(
@@ -65,6 +66,22 @@ def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksA
     return done.model_copy(
         update={"removed": removal.removed, "archives_deleted": archives.deleted, "more": more or done.more}
     )
+
+
+@task(
+    "maintenance.change_tasks",
+    # People wait for it, often because the queues below are full or paused.
+    queue="high_priority",
+    soft_limit=timedelta(minutes=50),
+    hard_limit=timedelta(minutes=60),
+    # At a slow rate many hours go by; each attempt takes up where the one before stopped.
+    max_attempts=100,
+    rules=(NOT_ASKED, GOES_ON),
+    errors=CHANGE_ERRORS,
+)
+def change_tasks(params: ChangeTasksParams, *, context: TaskContext) -> TasksChanged:
+    """Cancels, retries, discards or restores all tasks that fit; submitted by POST /operations."""
+    return Changes(context, params).run()
 
 
 def _counted(context: TaskContext, settings: MaintenanceSettings) -> TasksArchived:

@@ -18,6 +18,21 @@ CACHE_ERRORS: dict[str, Words] = {
         " sikerül, ellenőrizze a TASKYARD_CACHE_URL és a TASKYARD_REDIS_URL beállítást.",
     },
 }
+CHANGE_ERRORS: dict[str, Words] = {
+    "operation_not_asked": {
+        "en": "Only POST /operations may submit this task.",
+        "de": "Diese Aufgabe darf nur POST /operations einreichen.",
+        "fr": "Seul POST /operations peut soumettre cette tâche.",
+        "hu": "Ezt a feladatot csak a POST /operations hívás küldheti be.",
+    },
+    "operation_goes_on": {
+        "en": "The time of this attempt was over after {changed} tasks. The next attempt goes on with the rest.",
+        "de": "Die Zeit dieses Versuchs war nach {changed} Aufgaben um. Der nächste Versuch macht mit den übrigen"
+        " weiter.",
+        "fr": "Le temps de cet essai était écoulé après {changed} tâches. L'essai suivant continue avec le reste.",
+        "hu": "Ennek a kísérletnek {changed} feladat után letelt az ideje. A következő kísérlet a többivel folytatja.",
+    },
+}
 ARCHIVE_ERRORS: dict[str, Words] = {
     "storage_unavailable": STORED_FILE_ERRORS["storage_unavailable"],
     "archive_damaged": {

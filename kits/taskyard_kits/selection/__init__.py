@@ -7,4 +7,5 @@ KIT = Kit(
     modules=("taskyard_kits.selection.tasks", "taskyard_kits.selection.google.tasks"),
     queues=("selection",),
     settings="taskyard_kits.selection.settings:SelectionSettings",
+    forks=False,
 )

@@ -36,12 +36,30 @@ class EraseParams(Params):
 
 
 class UserErased(Result):
-    """With `dry_run`, what would be: `blanked` then counts all tasks about the person, `answers` only those that have
-    the address."""
+    """With `dry_run`, what would be: `blanked` then counts all tasks about the person."""
 
-    cancelled: int = Field(default=0, description="Tasks about the person, and what they submitted, that waited.")
+    cancelled: int = Field(
+        default=0,
+        description="Tasks about the person that waited, and what they submitted; of a dry run without the latter.",
+    )
     blanked: int = Field(default=0, description="Tasks about the person whose parameters, results and words are gone.")
     mentions: int = Field(default=0, description="Other tasks in which the person's address was replaced.")
+    limits: int = Field(
+        default=0,
+        description="Tasks that wait or run and whose limit has another key now, because the address was in it. With"
+        " `dry_run` they are among `mentions`.",
+    )
+    mentions_left: int = Field(
+        default=0,
+        description="Tasks in which the address stands as the end of a longer word, which may be another person's"
+        " address: they stay as they are.",
+    )
+    left: list[UUID] = Field(default=[], description="The first hundred of these.")
+    deliveries_left: int = Field(
+        default=0,
+        description="Ended deliveries of results whose task has left the ledger, without the address: nothing"
+        " tells whose they are, and they stay as they are.",
+    )
     answers: int = Field(default=0, description="Answers kept for an Idempotency-Key that are blank now.")
     schedules: list[UUID] = Field(
         default=[], description="Schedules that are about the person or have the address: delete them yourself."

@@ -14,7 +14,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from taskyard import TaskContext, TaskError
-from taskyard.store.persons import LOWEST, Found, Person
+from taskyard.store.persons import LOWEST, NAMED, Found, Person
 
 from .declarations import UserErased
 
@@ -22,6 +22,8 @@ from .declarations import UserErased
 _PAUSE_SECONDS, _PAUSES = 5.0, 12
 # Tasks of one transaction: with parameters, results and timelines it reads and writes some MB of each at most.
 _AT_ONCE = 50
+# Of one attempt, while others go on submitting what mentions the person.
+_WALKS = 20
 
 
 class Erasure:
@@ -41,6 +43,8 @@ class Erasure:
         self.done = UserErased(schedules=standing.schedules, same_address=standing.same_address)
         if self._dry_run:
             for found in self._found(person):
+                with self._context.shield:
+                    self._add(cancelled=self._context.upkeep.would_cancel(found))
                 self._add(blanked=len(found.about), mentions=len(found.mentioning))
         still_run = not self._dry_run and self._erase_all(person)
         self._blank_answers(person)
@@ -52,16 +56,19 @@ class Erasure:
 
     def _erase_all(self, person: Person) -> bool:
         """Whether something is left, in tasks that run."""
-        is_clean = False
-        while not is_clean:
+        for _ in range(_WALKS):
             is_clean, running = True, list[UUID]()
+            with self._context.shield:
+                self._add(limits=self._context.upkeep.rename_limits(person))
             for found in self._found(person):
                 is_clean = is_clean and not (found.about or found.mentioning)
                 running += found.running
                 self._erase(person, found)
             if self._erase_when_ended(person, running):
                 return True
-        return False
+            if is_clean:
+                return False
+        return True
 
     def _erase_when_ended(self, person: Person, running: Sequence[UUID]) -> bool:
         """Whether some of them still run."""
@@ -80,11 +87,17 @@ class Erasure:
         return bool(running)
 
     def _found(self, person: Person) -> Iterator[Found]:
+        """What a walk finds. It counts anew what is left."""
         after: UUID | None = LOWEST
+        self.done = self.done.model_copy(update={"mentions_left": 0, "deliveries_left": 0, "left": []})
         while after is not None:
             self._context.check_cancelled()
             with self._context.shield:
                 found = self._context.upkeep.look_for_person(person, after)
+            found = _without(found, self._context.task_id)
+            self._add(mentions_left=len(found.left), deliveries_left=len(found.untold))
+            named = [*self.done.left, *found.left][:NAMED]
+            self.done = self.done.model_copy(update={"left": named})
             yield found
             after = found.last
 
@@ -109,3 +122,13 @@ class Erasure:
 
     def _add(self, **more: int) -> None:
         self.done = self.done.model_copy(update={name: getattr(self.done, name) + n for name, n in more.items()})
+
+
+def _without(found: Found, own: UUID) -> Found:
+    """Its own task is not waited for."""
+
+    def others(ids: Sequence[UUID]) -> list[UUID]:
+        return [one for one in ids if one != own]
+
+    about, mentioning, running = others(found.about), others(found.mentioning), others(found.running)
+    return replace(found, about=about, mentioning=mentioning, running=running)
