@@ -3,7 +3,7 @@
 # deletes what serves it, removes all that it made, and prints what it saw.
 #
 # `make k8s-smoke`. Needs bash, a kubectl with kustomize 5 (`make k8s-tools`; KUBECTL names another one), a cluster that
-# KUBECONFIG leads to, and in the node's container engine the images taskyard/{api,worker,worker-geo,scheduler}:k8s-smoke,
+# KUBECONFIG leads to, and in the node's container engine the images taskyard/{api,worker,worker-geo,scheduler,console}:k8s-smoke,
 # redis:7 and postgres:17. Settings, all optional but the first:
 #   KUBECONFIG           of the cluster; ~/.kube/config is never read
 #   K8S_SMOKE_CONTEXT    the name of its current context, where that does not say that it is a test one
@@ -20,7 +20,7 @@ WORK=$(mktemp -d)
 APP=taskyard
 # Whoever calls the API is in a namespace of its own, as the controller of an Ingress is.
 CALLER=taskyard-smoke
-DEPLOYMENTS=(api worker worker-geo scheduler)
+DEPLOYMENTS=(api worker worker-geo scheduler console)
 ECHOES=1000
 SINGLES=20
 MINE=taskyard-smoke=yes
@@ -126,6 +126,7 @@ values = {
     "taskyard-task-database": f"TASKYARD_TASK_DATABASE_URL=postgresql://taskyard_task:{tasks}@postgres:5432/taskyard",
     "taskyard-redis": f"TASKYARD_REDIS_URL=redis://:{redis}@redis:6379/0",
     "taskyard-secret-keys": f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
+    "taskyard-console": f"TASKYARD_CONSOLE_SECRETS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
     "taskyard-bootstrap-key": f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}",
     "taskyard-postgres": f"POSTGRES_PASSWORD={database}",
     "taskyard-redis-server": f"REDIS_PASSWORD={redis}",

@@ -118,14 +118,15 @@ import base64
 import secrets
 import socket
 
-with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-print(f"API_PORT={port}")
+with socket.socket() as probe, socket.socket() as other:
+    for one, name in ((probe, "API_PORT"), (other, "CONSOLE_PORT")):
+        one.bind(("127.0.0.1", 0))
+        print(f"{name}={one.getsockname()[1]}")
 print(f"POSTGRES_PASSWORD={secrets.token_hex(16)}")
 print(f"POSTGRES_TASK_PASSWORD={secrets.token_hex(16)}")
 print(f"REDIS_PASSWORD={secrets.token_hex(16)}")
 print(f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}")
+print(f"TASKYARD_CONSOLE_SECRETS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}")
 print(f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")
 print("TASKYARD_DIAGNOSTICS=true")
 # As in production, where development values would be refused.
@@ -149,7 +150,7 @@ build() {
     line "built in" "$((SECONDS - began)) s"
     local base size
     base=$(docker image inspect -f '{{.Size}}' python:3.11-slim 2>/dev/null || echo 0)
-    for name in api worker worker-geo scheduler smtp-sink; do
+    for name in api console worker worker-geo scheduler smtp-sink; do
         size=$(docker image inspect -f '{{.Size}}' "taskyard/$name:$TAG")
         line "taskyard/$name" "$((size / 1000000)) MB, $(((size - base) / 1000000)) MB of it on top of its base"
     done
@@ -203,7 +204,7 @@ check_docs() {
 
 check_confined() {
     local id service
-    for service in api worker worker-geo scheduler smtp-sink; do
+    for service in api console worker worker-geo scheduler smtp-sink; do
         for id in $(of_service $service); do
             # The very file system the image has: only volumes and /tmp take anything.
             docker exec "$id" sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
@@ -214,12 +215,13 @@ check_confined() {
     line "confined" "user 10001, read-only root, no compiler: every container of ours"
 }
 
-# Of the image that runs it: kits by their entry points, folders of taskyard_kits, and which of these can be imported.
+# Of the image that runs it: kits by their entry points but for the common package's own (`taskyard.echo`), folders of
+# taskyard_kits, and which of these can be imported.
 CARRIED='
 from importlib import metadata, util
 from pathlib import Path
 
-kits = sorted(point.name for point in metadata.entry_points(group="taskyard.kits"))
+kits = sorted(point.name for point in metadata.entry_points(group="taskyard.kits") if point.name != "taskyard")
 spec = util.find_spec("taskyard_kits")
 folders = sorted(path.parent.name for path in Path(spec.origin).parent.glob("*/__init__.py")) if spec else []
 modules = [name for name in ("taskyard_kits", "jinja2", "PIL", "rasterio") if util.find_spec(name)]
@@ -230,14 +232,14 @@ print("; ".join(" ".join(names) or "none" for names in (kits, folders, modules))
 PACKAGES='
 from importlib import util
 
-names = ("taskyard", "taskyard_kits", "taskyard_api", "taskyard_worker", "taskyard_scheduler", "taskyard_dev")
+names = ("taskyard", "taskyard_kits", "taskyard_api", "taskyard_console", "taskyard_worker", "taskyard_scheduler", "taskyard_dev")
 print(*(name for name in names if util.find_spec(name)))
 '
 
 check_packages() {
     local service found
     local -A wanted=(
-        [api]="taskyard taskyard_api" [scheduler]="taskyard taskyard_scheduler" [smtp-sink]="taskyard_dev"
+        [api]="taskyard taskyard_api" [console]="taskyard taskyard_console" [scheduler]="taskyard taskyard_scheduler" [smtp-sink]="taskyard_dev"
         [worker]="taskyard taskyard_kits taskyard_worker" [worker-geo]="taskyard taskyard_kits taskyard_worker"
     )
     for service in "${!wanted[@]}"; do
@@ -282,7 +284,7 @@ check_one_kit() {
     found=$(docker run --rm --entrypoint python "$image" -c "$CARRIED")
     [ "${found%;*}" = "mail; mail" ] || fail "built with KITS=mail, the image carries $found"
     types=$(docker run --rm -e TASKYARD_DIAGNOSTICS=true "$image" types --strict --json |
-        python3 -c 'import json, sys; print(*("{kit}: {name}".format(**t) for t in json.load(sys.stdin)))')
+        python3 -c 'import json, sys; print(*("{kit}: {name}".format(**t) for t in json.load(sys.stdin) if t["kit"] != "taskyard"))')
     # shellcheck disable=SC2086
     [ "$types" = "$(printf 'mail: email.%s\n' $all | paste -sd " ")" ] || fail "built with KITS=mail, it runs $types"
     line "built with KITS=mail" "only ${types//mail: /}"
@@ -352,6 +354,13 @@ draw_panel() {
     local told
     told=$(work panel)
     line "panel" "$told"
+}
+
+# Below a path, as behind the proxy of production.
+open_console() {
+    local told
+    told=$(python3 "$ROOT/deploy/smoke_console.py" "http://127.0.0.1:$(value CONSOLE_PORT)/console")
+    line "console" "$told"
 }
 
 send_mail() {
@@ -525,6 +534,7 @@ main() {
     make_raster
     draw_panel
     send_mail
+    open_console
     step "A rolling restart of the API"
     restart_api
     step "Three workers"

@@ -27,6 +27,7 @@ def api() -> Dashboard:
             Row("Submits", _submits()),
             Row("Callers", _callers()),
             Row("PostgreSQL, from all services", _database()),
+            Row("Console", _console()),
         ],
         variables=[ROUTE_CHOICE],
     )
@@ -224,5 +225,42 @@ def _database() -> list[Panel]:
             [Query(rate("db_transaction_seconds_count", "operation"), "{{operation}}")],
             "Normal: grows with the load, but more slowly, as both workers and API batch.",
             unit=PER_SECOND,
+        ),
+    ]
+
+
+def _console() -> list[Panel]:
+    pages, calls = "console_page_seconds", "console_call_seconds"
+    return [
+        graph(
+            "Time to show a page, by page",
+            [Query(top(quantile(0.95, pages, "page"), "page"), "{{page}}")],
+            "Of the console; 95 % are shown within. Normal: below 0.2 s. Compare with its calls, beside this: where "
+            "they are fast, the console's processor is the limit.",
+            unit="s",
+        ),
+        graph(
+            "Time of the console's calls of the API",
+            quantiles(calls),
+            "A page makes one to nine, most of them at the same time. Normal: below 0.1 s, more for statistics of many "
+            "task types.",
+            unit="s",
+        ),
+        graph(
+            "The console's calls of the API, by outcome",
+            [Query(rate(f"{calls}_count", "outcome"), "{{outcome}}")],
+            "refused: what a reader's key may not do or see (4xx). failed (5xx) and away: the API. Normal: answered, "
+            "and few refused.",
+            unit=PER_SECOND,
+            stacked=True,
+        ),
+        graph(
+            "Live pages, and refused sign-ins a minute",
+            [
+                Query(total("console_live_pages"), "live pages"),
+                Query(f"60 * {rate('console_sign_ins_refused_total')}", "refused sign-ins"),
+            ],
+            "Live pages of one console share a subscription to the API's events where it has a key of its own. Many "
+            "refused sign-ins: somebody guesses; twelve a minute are let through from one address.",
         ),
     ]

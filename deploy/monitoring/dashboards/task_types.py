@@ -165,6 +165,13 @@ def _dead_letters() -> list[Panel]:
             "first.",
             unit=PER_SECOND,
         ),
+        graph(
+            "Solved errors that came back, by queue",
+            [Query(of_leader("errors_returned", "queue", by="queue"), "{{queue}}")],
+            "Kinds of failures that a person marked as solved, and that occurred again. Normal: 0. GET "
+            "/api/v1/errors?state=returned names them.",
+            width=24,
+        ),
     ]
 
 

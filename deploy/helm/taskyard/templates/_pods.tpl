@@ -83,7 +83,7 @@ tolerations: {{ toJson . }}
 {{- end }}
 
 {{/* What the pods of a Deployment have beside that. */}}
-{{- define "taskyard.serverFields" -}}
+{{- define "taskyard.spreadFields" -}}
 {{ include "taskyard.podFields" . }}
 securityContext:
   {{- include "taskyard.podSecurity" . | nindent 2 }}
@@ -98,6 +98,11 @@ topologySpreadConstraints:
       matchLabels: {{- include "taskyard.selector" $ | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
   {{- end }}
+{{- end }}
+
+{{/* And where they wait for the schema. */}}
+{{- define "taskyard.serverFields" -}}
+{{ include "taskyard.spreadFields" . }}
 initContainers:
   - name: wait-for-schema
     {{- include "taskyard.imageFields" . | nindent 4 }}
@@ -131,7 +136,7 @@ livenessProbe:
 
 {{/* Every service by its name, with its values. */}}
 {{- define "taskyard.services" -}}
-{{- merge (dict "api" .Values.api "migrate" .Values.migrate "scheduler" .Values.scheduler) .Values.workers | toYaml }}
+{{- merge (dict "api" .Values.api "console" .Values.console "migrate" .Values.migrate "scheduler" .Values.scheduler) .Values.workers | toYaml }}
 {{- end }}
 
 {{- define "taskyard.workerNames" -}}
