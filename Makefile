@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := clients/python shared kits services/api services/worker services/scheduler devstack
+PACKAGES := clients/python shared kits services/api services/worker services/scheduler services/console devstack
 PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 
 # The first interpreter that runs, is new enough and can make environments: a version manager's
@@ -52,11 +52,25 @@ up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--
 
 .PHONY: test
 test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_WORKERS=4)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not litellm and not container and not kubernetes" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long and not system and not litellm and not container and not kubernetes" $(ARGS)
+
+.PHONY: test-long
+test-long: $(STAMP) ## Run the tests that take long, of which make test has a shorter form (some ten minutes)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long $(ARGS)
+
+# What looks for barriers in pages, in the browser: there is no wheel of it. Unpacked only; none of its scripts is run.
+AXE := .browser/node_modules/axe-core/axe.min.js
+
+$(AXE):
+	npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix .browser axe-core@4.14.1
 
 .PHONY: test-system
-test-system: $(STAMP) ## Run the tests that need parts of Debian (make system-deps)
-	$(BIN)/python -m pytest -n 2 -m system $(ARGS)
+test-system: $(STAMP) $(AXE) ## Run the tests that need parts of Debian (make system-deps)
+	$(BIN)/python -m pytest -n 2 -m "system and not long" $(ARGS)
+
+.PHONY: console-pictures
+console-pictures: $(STAMP) ## Make the pictures of docs/console.md anew (make system-deps)
+	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest -m system tests/e2e/test_console_errands.py
 
 LITELLM_VENV := .venv-litellm
 .PHONY: test-litellm
@@ -92,6 +106,10 @@ check-style: $(STAMP)
 docs: $(STAMP) ## Write docs/configuration.md from the settings classes
 	$(BIN)/python -m taskyard_dev.configuration
 
+.PHONY: words
+words: $(STAMP) ## Bring the console's new texts into its catalogues, to be translated
+	$(BIN)/python -m taskyard_dev.console_words
+
 .PHONY: format
 format: $(STAMP) ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
@@ -105,7 +123,7 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 # For what images install: the very versions that the tests run with.
 LOCK_IMAGE = $(LOCK) --constraint requirements/dev.txt
-PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
+PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-console taskyard-dev
 
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
 # argument LOCK of deploy/docker/worker.Dockerfile. A new line is a new lock.
@@ -124,6 +142,7 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 		-o requirements/api.txt
 	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
 	$(LOCK_IMAGE) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
+	$(LOCK_IMAGE) requirements/console.in services/console/pyproject.toml -o requirements/console.txt
 	$(LOCK_IMAGE) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 	$(LOCK) requirements/k8s-check.in -o requirements/k8s-check.txt
@@ -134,7 +153,7 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 AUDIT_VENV := .venv-audit
 AUDIT_STAMP := $(AUDIT_VENV)/.installed
 AUDIT := $(AUDIT_VENV)/bin/python
-IMAGE_LOCKS := $(patsubst %,requirements/%.txt,api $(WORKER_LOCKS) scheduler smtp-sink)
+IMAGE_LOCKS := $(patsubst %,requirements/%.txt,api $(WORKER_LOCKS) scheduler console smtp-sink)
 # Whom `make audit` asks: pypi or osv.
 AUDIT_SERVICE ?= pypi
 
@@ -229,12 +248,22 @@ drill-alerts: $(STAMP) ## Break running stacks in turn, and see which alert fire
 	$(BIN)/python -m tests.alerts_drill $(ARGS)
 
 .PHONY: soak
-soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
+soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test-long)
 	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)
 
+# In an environment of its own, as LiteLLM.
+PEERS_VENV := .venv-peers
+PEERS_STAMP := $(PEERS_VENV)/.installed
+
+$(PEERS_STAMP): benchmarks/peer_programs/requirements.txt | $(STAMP)
+	$(BIN)/python -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+PEERS ?=
 .PHONY: bench
-bench: $(STAMP) ## Measure against bare Dramatiq, and a full ledger against an empty one (ARGS="--rounds 1")
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(STAMP) $(if $(PEERS),$(PEERS_STAMP)) ## Measure against bare Dramatiq, a full ledger, the console's pages (ARGS="--only console"); PEERS=1 adds Celery, Huey and a stack built by hand
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS_VENV)/bin/python) $(ARGS)
 
 BASE ?=
 NEW ?= .
@@ -242,6 +271,15 @@ NEW ?= .
 bench-cost: $(STAMP) ## Compare what a task costs in two checkouts (BASE=../main, NEW=., ARGS="--rounds 3")
 	@test -n "$(BASE)" || { echo "BASE=DIRECTORY is needed: a checkout where make install has run" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.cost $(BASE) $(NEW) $(ARGS)
+
+.PHONY: bench-soak
+bench-soak: $(STAMP) ## A thousand tasks a second for ten minutes: WAL, dead rows and p99 against their bars (MINUTES=2)
+	$(BIN)/python -m benchmarks.soak --minutes $(if $(filter file,$(origin MINUTES)),10,$(MINUTES)) $(ARGS)
+
+CHECKOUTS ?= .
+.PHONY: bench-children
+bench-children: $(STAMP) ## Print what child processes cost in memory and time (CHECKOUTS="../main .", ARGS="--kills 3")
+	$(BIN)/python -m benchmarks.children $(CHECKOUTS) $(ARGS)
 
 .PHONY: geo-memory
 geo-memory: $(STAMP) ## Print the memory that rasters of 20,000 x 20,000 pixels take (docs/rasters.md has the figures)
@@ -261,12 +299,14 @@ k8s-smoke: ## Apply deploy/k8s to a disposable cluster, send work, roll, scale, 
 
 .PHONY: system-deps
 system-deps: ## Install the parts of Debian that make test-system needs
+# Debian's npm conflicts with a Node.js that brings its own, so an npm that is there is used.
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends \
-		chromium pgbouncer prometheus prometheus-alertmanager
+		chromium pgbouncer prometheus prometheus-alertmanager \
+		$$(command -v npm >/dev/null || echo npm)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
-	rm -rf $(VENV) $(LITELLM_VENV) $(AUDIT_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(LITELLM_VENV) $(PEERS_VENV) $(AUDIT_VENV) $(K8S_TOOLS) .browser .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
 		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf

@@ -14,7 +14,7 @@ NAMESPACE = "bare"
 LATENCIES = "bare-latencies"
 ENDS = "bare-ends"
 
-broker = RedisBroker(url=os.environ["BENCH_REDIS_URL"], namespace=NAMESPACE)
+broker = RedisBroker(url=os.environ["BENCH_REDIS_URL"], namespace=NAMESPACE)  # type: ignore[no-untyped-call]
 broker.add_middleware(GroupCallbacks(RedisBackend(url=os.environ["BENCH_REDIS_URL"])))
 dramatiq.set_broker(broker)
 

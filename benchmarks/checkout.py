@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import psycopg
 import uvloop
 from cryptography.fernet import Fernet
 
-from benchmarks.load import KEY, run
+from benchmarks.load import KEY, SINGLE, run
 from benchmarks.planning import OURS
 from benchmarks.processes import running
 from taskyard_dev.servers import Postgres, Valkey, servers
@@ -98,23 +99,52 @@ class Stack:
         command = [*(program or (self.checkout.command("taskyard-api"),)), "serve"]
         return running(command, env=self.env, ready=lambda: answers(ready), log=self.home / "api.log")
 
-    def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    def worker(
+        self, *, processes: int = PROCESSES, more: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """A worker that has registered; its children may still start. `more`: of its environment."""
         live = "SELECT count(*) FROM worker WHERE stopped_at IS NULL AND lost_at IS NULL"
         command = [self.checkout.command("taskyard-worker"), "run", "--queues", "default", "--max-tasks-per-child", "0"]
-        command += ["--processes", str(PROCESSES), "--threads", str(THREADS)]
-        return running(command, env=self.env, ready=lambda: self.query(live) == 1, log=self.home / "worker.log")
+        command += ["--processes", str(processes), "--threads", str(THREADS)]
+        env = {**self.env, **(more or {})}
+        return running(command, env=env, ready=lambda: self.query(live) == 1, log=self.home / "worker.log")
 
-    def submit(self, request: bytes, count: int) -> float:
-        """Over HTTP, 32 connections, every task durable before its 202. Returns requests a second."""
-        return self.send([request] * count, b"202")
+    def scheduler(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        leads = "SELECT count(*) FROM leader WHERE expires_at > now()"
+        command = [self.checkout.command("taskyard-scheduler"), "run"]
+        return running(command, env=self.env, ready=lambda: self.query(leads) == 1, log=self.home / "scheduler.log")
+
+    @contextmanager
+    def seemingly_served(self) -> Iterator[None]:
+        """Around submits: as if a worker lived, which takes nothing, because callers hear where none is alive."""
+        self.conn.execute("UPDATE worker SET stopped_at = NULL, beat_at = now() + interval '1 hour'")
+        try:
+            yield
+        finally:
+            self.conn.execute("UPDATE worker SET stopped_at = now()")
+
+    def wait_until_all_are_published(self) -> None:
+        """And their outbox rows are gone."""
+        outbox = "SELECT EXISTS (SELECT FROM outbox)"
+        wait_for(lambda: not self.query(outbox), 15, "an empty outbox", every=0.1)
+
+    def wait_until_task_types_are_known(self) -> None:
+        """Nothing is accepted before a worker has registered them."""
+        with self.worker():
+            wait_for(lambda: self.accepts(SINGLE), 30, "the task types to be known", every=0.1)
+
+    def submit(self, requests: Sequence[bytes], count: int) -> float:
+        """So many of them in turn, over HTTP, 32 connections, every task durable before its 202. Returns requests a
+        second."""
+        return self.send(list(islice(cycle(requests), count)), b"202")
 
     def send(self, requests: Sequence[bytes], status: bytes) -> float:
         """Over HTTP, 32 connections. Returns requests a second; raises RuntimeError for another status."""
         return uvloop.run(run(int(self.env["TASKYARD_API_PORT"]), requests, status))
 
-    def accepts(self, request: bytes) -> bool:
+    def accepts(self, requests: Sequence[bytes]) -> bool:
         try:
-            self.submit(request, 1)
+            self.submit(requests, 1)
         except RuntimeError:
             return False
         return True

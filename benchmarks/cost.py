@@ -29,7 +29,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -37,7 +37,7 @@ from subprocess import Popen
 from benchmarks.checkout import Checkout, Stack
 from benchmarks.load import HUNDRED, SINGLE
 from benchmarks.planning import planning
-from benchmarks.processes import processor_seconds
+from benchmarks.processes import metered
 from taskyard_dev.home import temporary
 from tests.support.fleet import wait_for
 
@@ -79,8 +79,7 @@ class Run:
             stack.conn.execute("SELECT pg_reload_conf()")
             with stack.api() as api:
                 # The API knows what workers have registered, and the submits are measured without a worker.
-                with stack.worker():
-                    wait_for(lambda: stack.accepts(SINGLE), 30, "the task types to be known", every=0.1)
+                stack.wait_until_task_types_are_known()
                 yield cls(stack, api)
 
     @property
@@ -92,12 +91,10 @@ class Run:
     def measured_submits(self) -> Iterator[None]:
         """Around the submits of both sides: each counts its own processes only, and what they cost while idle is a
         thousandth of it."""
-        alive = "UPDATE worker SET stopped_at = NULL, beat_at = now() + interval '1 hour'"
-        self._stack.conn.execute(alive)  # a worker that takes nothing, because callers hear where none is alive
-        self._submit(SINGLE, WARM_UP)
-        with self._wal("submit_wal", SUBMITS), self._processor("submit", "api", self._api, SUBMITS):
-            yield
-        self._stack.conn.execute("UPDATE worker SET stopped_at = now()")
+        with self._stack.seemingly_served():
+            self._submit(SINGLE, WARM_UP)
+            with self._wal("submit_wal", SUBMITS), self._processor("submit", "api", self._api, SUBMITS):
+                yield
 
     def some_submits(self) -> None:
         self._submit(SINGLE, SUBMITS // TURNS)
@@ -128,11 +125,10 @@ class Run:
         with self._planning("task", self._stack.unfinished()), self._stack.worker():
             self._stack.wait_until_all_are_recorded()
 
-    def _submit(self, request: bytes, count: int) -> None:
+    def _submit(self, requests: Sequence[bytes], count: int) -> None:
         """Returns once all are published and their outbox rows are gone."""
-        self._stack.submit(request, count)
-        outbox = "SELECT EXISTS (SELECT FROM outbox)"
-        wait_for(lambda: not self._stack.query(outbox), 15, "an empty outbox", every=0.1)
+        self._stack.submit(requests, count)
+        self._stack.wait_until_all_are_published()
 
     @contextmanager
     def _wal(self, name: str, tasks: int) -> Iterator[None]:
@@ -147,10 +143,10 @@ class Run:
     def _processor(self, phase: str, service: str, process: Popen[bytes], tasks: int) -> Iterator[None]:
         assert self._stack.postgres.pid is not None
         pids = {service: process.pid, "postgres": self._stack.postgres.pid}
-        before = {name: processor_seconds(pid) for name, pid in pids.items()}
-        yield
-        for name, pid in pids.items():
-            self._measured[f"{phase}_{name}"].append((processor_seconds(pid) - before[name]) / tasks * 1e6)
+        with metered(pids) as spent:
+            yield
+        for name, seconds in spent.items():
+            self._measured[f"{phase}_{name}"].append(seconds / tasks * 1e6)
 
     @contextmanager
     def _planning(self, phase: str, tasks: int) -> Iterator[None]:

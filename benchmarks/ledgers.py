@@ -62,8 +62,7 @@ class Side:
             for statement in ("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()"):
                 stack.conn.execute(statement)
             with stack.api() as api:
-                with stack.worker():
-                    wait_for(lambda: stack.accepts(SINGLE), 30, "the task types to be known", every=0.1)
+                stack.wait_until_task_types_are_known()
                 worker_id = UUID(str(stack.query("SELECT id FROM worker")))
                 if rows:
                     seed(stack.postgres.url().replace("+psycopg", ""), WAITING, rows)
@@ -88,7 +87,7 @@ class Side:
     def submits(self) -> None:
         count = SUBMITS // TURNS
         with self._measured("submit", count):
-            self._send([SINGLE] * count, b"202")
+            self.stack.submit(SINGLE, count)
 
     def statuses(self) -> None:
         if not self.asked:

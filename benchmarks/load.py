@@ -54,7 +54,7 @@ class _Connection(asyncio.Protocol):
         self._next()
 
 
-def _post(path: str, content: object) -> bytes:
+def post(path: str, content: object) -> bytes:
     body = json.dumps(content)
     return (
         f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
@@ -62,9 +62,16 @@ def _post(path: str, content: object) -> bytes:
     ).encode()
 
 
-_ONE = {"name": "diagnostics.echo", "params": {"value": 1}}
-SINGLE = _post("/api/v1/tasks", _ONE)
-HUNDRED = _post("/api/v1/tasks/batch", {"tasks": [_ONE] * 100})
+def _echo(value: object) -> dict[str, object]:
+    return {"name": "diagnostics.echo", "params": {"value": value}}
+
+
+TASKS = "/api/v1/tasks"
+# Of different lengths, as callers' are, in no order of their lengths.
+VALUES = ["v" * (1 + 37 * n % 128) for n in range(128)]
+# Requests that are sent in turn.
+SINGLE = [post(TASKS, _echo(value)) for value in VALUES]
+HUNDRED = [post("/api/v1/tasks/batch", {"tasks": [_echo(1)] * 100})]
 
 
 def get(path: str) -> bytes:
