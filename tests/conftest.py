@@ -109,13 +109,15 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
         "tests/integration/worker/test_copies.py",
         "tests/integration/worker/test_kits.py",
         "tests/integration/api/test_openapi.py",
-        "tests/integration/store/test_plans.py",
+        "a million tasks",
         "tests/integration/api/test_service.py",
         "tests/integration/lifecycle/test_stateful.py",
     )
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file.startswith("tests/integration/store/million_tasks/"):
+            return "a million tasks"  # which are made once
         return "e2e" if file.startswith("tests/e2e/") and file not in self._MEASURE_NOTHING else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:

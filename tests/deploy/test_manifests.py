@@ -14,7 +14,7 @@ from .rendering import ROOT, kustomize, resources
 
 pytestmark = pytest.mark.kubernetes
 
-OURS = ("api", "migrate", "scheduler", "worker", "worker-geo")
+OURS = ("api", "console", "migrate", "scheduler", "worker", "worker-geo")
 OTHERS = {"postgres", "redis", "smtp-sink"}  # of the components, and of development
 
 # That a process has touched its file, ever and of late.
@@ -33,6 +33,7 @@ SECRETS = {
     "taskyard-secret-keys": {"api", "worker", "worker-geo"},
     "taskyard-storage": {"api", "scheduler", "worker", "worker-geo"},
     "taskyard-bootstrap-key": {"migrate"},
+    "taskyard-console": {"console"},
     "taskyard-mail": {"worker"},
     "taskyard-providers": {"worker"},
     "taskyard-google": {"worker-geo"},
@@ -58,7 +59,7 @@ def test_replicas_are_those_of_the_design_or_an_autoscaler_s(manifests: Manifest
         manifests.of_kind("HorizontalPodAutoscaler", "ScaledObject"),
     )
     scaled = {each["spec"]["scaleTargetRef"]["name"] for each in autoscalers}
-    for name, replicas in {"api": 2, "worker": 3, "worker-geo": 1, "scheduler": 2}.items():
+    for name, replicas in {"api": 2, "console": 2, "worker": 3, "worker-geo": 1, "scheduler": 2}.items():
         assert deployments[name]["spec"].get("replicas") == (None if name in scaled else replicas), name
 
 
@@ -79,13 +80,13 @@ def test_every_container_is_restricted(manifests: Manifests) -> None:
 
 
 def test_liveness_asks_neither_postgresql_nor_redis(manifests: Manifests) -> None:
-    """/health/live of the API says that its event loop turns; the other services touch a file in their main loop."""
+    """/health/live says that the event loop turns; the other services touch a file in their main loop."""
     for name, _, pod in manifests.pods():
         if name in OTHERS | {"migrate"}:
             continue
         [container] = pod["containers"]
         for probe in (container["livenessProbe"], container["startupProbe"]):
-            if name == "api":
+            if name in {"api", "console"}:
                 assert probe["httpGet"] == {"path": "/health/live", "port": "http"}
             else:
                 assert probe["exec"]["command"] in TOUCHED, name

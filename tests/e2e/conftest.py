@@ -6,10 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from taskyard_dev.home import temporary
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
+from tests.support.browsing import Stack, stack_with_browser
 from tests.support.composed import guard_moves, release_moves
 from tests.support.fleet import Fleet
+
+
+@pytest.fixture(scope="session")
+def console_stack() -> Iterator[Stack]:
+    """A whole stack and a browser, for all modules that look at the console: they run in one process, one after the
+    other."""
+    with temporary("console") as home, stack_with_browser(home) as made:
+        yield made
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def start(fleet: Fleet, **environment: str) -> None:
     fleet.start_all(threads=1)
 
 
-@pytest.mark.parametrize("name", ["tests.walk", "tests.walk_async"])
+@pytest.mark.parametrize("name", ["tests.walk", pytest.param("tests.walk_async", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("place", "twice"), [("mark.before:2", range(100, 200)), ("mark.after:2", range(0))])
 def test_after_a_crash_a_walk_goes_on_where_it_stopped(fleet: Fleet, name: str, place: str, twice: range) -> None:
     start(fleet, TASKYARD_FAILPOINTS=place)
@@ -38,7 +38,7 @@ def test_after_a_crash_a_walk_goes_on_where_it_stopped(fleet: Fleet, name: str, 
     assert answer["progress"] == {"percent": 100, "current": 450, "total": 450, "message": "Walking"}
 
 
-@pytest.mark.parametrize("name", ["tests.walk", "tests.walk_async"])
+@pytest.mark.parametrize("name", ["tests.walk", pytest.param("tests.walk_async", marks=pytest.mark.long)])
 def test_a_walk_yields_to_a_cancellation_and_a_retry_goes_on_where_it_stopped(fleet: Fleet, name: str) -> None:
     start(fleet)
     task_id = fleet.submit(name, {"items": 2000, "size": 10, "seconds": 0.1})
@@ -56,7 +56,7 @@ def test_a_walk_yields_to_a_cancellation_and_a_retry_goes_on_where_it_stopped(fl
     assert len(after) <= 2000 + 10, "at most the batch that was under way came again"
 
 
-@pytest.mark.parametrize("name", ["tests.walk", "tests.walk_async"])
+@pytest.mark.parametrize("name", ["tests.walk", pytest.param("tests.walk_async", marks=pytest.mark.long)])
 def test_a_walk_that_is_longer_than_its_soft_limit_goes_on_in_further_attempts_and_none_pays(
     fleet: Fleet, name: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -16,8 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from taskyard.domain.api_keys import make_key
 from tests.support.boards import BOARDS, Asked, asked
-from tests.support.fleet import Fleet, answers, free_port, repeating, wait_for
+from tests.support.fleet import KEY, Fleet, answers, free_port, repeating, wait_for
 from tests.support.monitoring import Prometheus, prometheus
 from tests.support.schedules import make_schedule
 from tests.support.tls import TLS
@@ -66,9 +68,9 @@ MAY_BE_ZERO = frozenset(itertools.chain.from_iterable(ZERO.values()))
 
 
 def scrape_targets(fleet: Fleet) -> dict[str, str]:
-    """Starts an API, a leading scheduler, a worker of two children, and a scheduler that stands by; where each serves
-    its metrics."""
-    ports = {name: str(free_port()) for name in ("api", "scheduler", "worker", "standby")}
+    """Starts an API, a leading scheduler, a worker of two children, a scheduler that stands by, and a console; where
+    each serves its metrics."""
+    ports = {name: str(free_port()) for name in ("api", "scheduler", "worker", "standby", "console")}
     fleet.environment["TASKYARD_METRICS_PORT"] = ports["api"]
     fleet.start_api()
     fleet.start_scheduler(TASKYARD_METRICS_PORT=ports["scheduler"])
@@ -76,6 +78,9 @@ def scrape_targets(fleet: Fleet) -> dict[str, str]:
     fleet.start_worker(processes=2)
     fleet.environment["TASKYARD_METRICS_PORT"] = "0"
     fleet.start_scheduler(TASKYARD_METRICS_PORT=ports["standby"])
+    fleet.environment["TASKYARD_CONSOLE_PORT"] = str(free_port())
+    url = f"http://127.0.0.1:{fleet.port}"
+    fleet.start("taskyard-console", "serve", TASKYARD_URL=url, TASKYARD_METRICS_PORT=ports["console"])
     targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     for name, address in targets.items():
         wait_for(lambda a=address: answers(f"http://{a}/metrics"), 20, f"the metrics of {name}")  # type: ignore[misc]
@@ -124,6 +129,29 @@ def follower(fleet: Fleet) -> Iterator[None]:
         ended.set()
         fleet.http.post(f"/tasks/{followed}/cancel")
         thread.join(20)
+
+
+def sign_in(http: httpx.Client, key: str) -> httpx.Response:
+    form = re.search(r'name="csrf" value="([^"]+)"', http.get("/sign-in").text)
+    assert form is not None
+    return http.post("/sign-in", data={"csrf": form[1], "key": key})
+
+
+@contextmanager
+def reader(fleet: Fleet) -> Iterator[None]:
+    """Of the console: a live page that stays open, looks at the tasks, and another one with a wrong key."""
+    url = f"http://127.0.0.1:{fleet.environment['TASKYARD_CONSOLE_PORT']}"
+    with httpx.Client(base_url=url, verify=TLS) as http, httpx.Client(base_url=url, verify=TLS) as other:
+        assert sign_in(http, KEY).is_redirect
+
+        def turn() -> None:
+            assert http.get("/tasks").is_success
+            assert sign_in(other, make_key().text).is_client_error
+
+        with http.stream("GET", "/live") as live, repeating(turn, every=1):
+            signals = live.iter_bytes()  # its end would be that of the stream
+            next(signals)
+            yield
 
 
 @contextmanager
@@ -189,6 +217,12 @@ class Shown:
         return self.silent + zero
 
 
+def solve_errors(fleet: Fleet) -> None:
+    """They come back, because the load goes on failing."""
+    for group in fleet.http.get("/errors", params={"state": "open"}).json()["items"]:
+        assert fleet.http.post(f"/errors/{group['id']}/solve").is_success
+
+
 def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet, tmp_path: Path) -> None:
     """Without namespaces, as with Compose, and with one, as on Kubernetes."""
     with ExitStack() as running:
@@ -201,12 +235,14 @@ def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet,
         # A scheduler that stands by asks Redis, too.
         wait_for(lambda: figure(seen, "Replicas that miss a server") == 0, 60, "each service to reach its servers")
         running.enter_context(follower(fleet))
+        running.enter_context(reader(fleet))
         running.enter_context(repeating(Load(fleet).turn, every=0.5))
         lose_a_worker(fleet)
         assert fleet.http.post("/queues/low_priority/pause").is_success
         until = time.monotonic() + SECONDS
         plain.look()
         while plain.missing and time.monotonic() < until:
+            solve_errors(fleet)
             time.sleep(2)
             plain.look()
         assert plain.missing == []

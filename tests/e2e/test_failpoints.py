@@ -136,7 +136,14 @@ def test_a_child_dies_there(services: LongLivedServices, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["claim.after", "acknowledge.before", "effect.after", "finish.before", "finish.after"]
+    "place",
+    [
+        "acknowledge.before",
+        *(
+            pytest.param(place, marks=pytest.mark.long)
+            for place in ("claim.after", "effect.after", "finish.before", "finish.after")
+        ),
+    ],
 )
 def test_a_busy_child_dies_there(services: LongLivedServices, place: str) -> None:
     with services.armed(place, nth=3) as reached, services.worker(threads=4):

@@ -93,7 +93,9 @@ def other_system() -> Iterator[PagedApi]:
 
 
 @pytest.mark.parametrize(
-    "place", ["chunk.before:2", "chunk.written:2", "chunk.after:2"], ids=["before", "inside", "after"]
+    "place",
+    [pytest.param("chunk.before:2", marks=pytest.mark.long), "chunk.written:2", "chunk.after:2"],
+    ids=["before", "inside", "after"],
 )
 def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack, place: str) -> None:
     collection = f"people-{place[6:-2]}"
@@ -128,7 +130,9 @@ def test_a_worker_that_dies_within_a_page_reads_it_again(stack: Stack, other_sys
     assert other_system.asked == ["/items", *["/items?cursor=3"] * 2, "/items?cursor=6", "/items?cursor=9"]
 
 
-@pytest.mark.parametrize("name", ["files.generate_thumbnail", "files.convert_document"])
+@pytest.mark.parametrize(
+    "name", ["files.generate_thumbnail", pytest.param("files.convert_document", marks=pytest.mark.long)]
+)
 def test_a_worker_that_dies_behind_what_it_stored_stores_it_once(stack: Stack, name: str) -> None:
     content = (picture(), "a.png") if name == "files.generate_thumbnail" else (b"# a", "a.md")
     with stack.worker(dies_at="effect.after") as reached:

@@ -26,7 +26,11 @@ CRASHING: dict[str, Any] = {"name": "diagnostics.crash", "params": {"times": 99}
 
 @pytest.mark.parametrize(
     ("hostile", "every", "neighbour_seconds"),
-    [(IN_C, 1.0, 8.0), (STUBBORN, 0.5, 14.0), (CRASHING, 2.0, 8.0)],
+    [
+        pytest.param(IN_C, 1.0, 8.0, marks=pytest.mark.long),
+        pytest.param(STUBBORN, 0.5, 14.0, marks=pytest.mark.long),
+        (CRASHING, 2.0, 8.0),
+    ],
     ids=["past its limit in C", "past its limit and stubborn", "crashing"],
 )
 def test_beside_tasks_that_keep_ending_processes_none_loses_two_runs_and_most_do_not_wait(
@@ -67,6 +71,7 @@ def test_beside_tasks_that_keep_ending_processes_none_loses_two_runs_and_most_do
     assert {row.name for row in put_off} <= {hostile["name"]}
 
 
+@pytest.mark.long
 def test_beside_several_types_at_once_that_end_processes_none_loses_two_runs(fleet: Fleet) -> None:
     fleet.start_all(processes=2)
     wait_for(lambda: fleet.http.post("/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}}).is_success)

@@ -15,6 +15,7 @@ import pytest
 from taskyard.store import migrate
 from taskyard_dev.home import temporary
 from taskyard_dev.servers import Postgres, Valkey, servers
+from taskyard_worker.slots import AHEAD_PER_THREAD
 from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
@@ -123,7 +124,7 @@ def test_every_connection_to_redis_is_cut_again_and_again(yard: Yard) -> None:
 def test_redis_is_full(yard: Yard) -> None:
     """Workers empty it; what is submitted meanwhile goes out when there is room."""
     yard.busy()
-    waiting = yard.put()
+    waiting = yard.put(4 * AHEAD_PER_THREAD * THREADS)
     yard.published(waiting)
     with yard.valkey.client() as client:
         client.config_set("maxmemory", 1)

@@ -18,6 +18,7 @@ GROWTH = 1.05
 _QUIET_SECONDS = 3.0  # after which what was kept for a moment is given back
 
 
+@pytest.mark.long
 def test_memory_stays_and_redis_forgets(fleet: Fleet, redis_client: redis.Redis) -> None:
     processes = {"api": fleet.start_api().pid}
     processes |= {f"scheduler {n}": fleet.start_scheduler().pid for n in (1, 2)}

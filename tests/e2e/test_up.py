@@ -180,6 +180,9 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
             "SCHEDULER_METRICS_URL",
             "SMTP_SINK_DIR",
             "DATA_DIR",
+            "CONSOLE_PORT",
+            "CONSOLE_API_KEY",
+            "CONSOLE_SECRETS",
         )
     ]
     for name in ("API", "WORKER", "SCHEDULER"):
@@ -223,6 +226,7 @@ def in_a_shell_that_sourced(dev_env: Path, arguments: str) -> str:
     return subprocess.check_output(["sh", "-ec", script], env=environment, text=True)
 
 
+@pytest.mark.long
 def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> None:
     up = start("--workers", "2", "--schedulers", "2").wait_up()
     commands = up.services().values()
@@ -251,6 +255,7 @@ def test_nothing_is_left_when_it_is_killed_and_it_starts_again(start: Callable[.
     assert second.get("/api/v1/tasks").status_code == 200
 
 
+@pytest.mark.long
 def test_the_mail_server_of_one_run_is_not_that_of_the_next(start: Callable[..., Up]) -> None:
     named = {"HOST": "mail.example", "USER": "eva", "PASSWORD": "hunter2"}
     first = start(**{f"TASKYARD_SMTP_{name}": value for name, value in named.items()}).wait_up()
@@ -272,6 +277,7 @@ def test_a_second_one_on_the_same_data_says_so(shared_up: Up, start_beside_share
     assert "another stack is running" in second.said()
 
 
+@pytest.mark.long
 def test_four_that_start_together_come_up_each_on_ports_of_its_own(
     start_beside: Callable[[int], Up],
 ) -> None:

@@ -16,7 +16,7 @@ from .stand import Stand
 # Endless: an answer never ends.
 _ENDLESS = {"/api/v1/events"}
 # A filter that fits would cancel the ordinary tasks, as it should.
-_TRIED_ONLY = {"/api/v1/tasks/cancel"}
+_TRIED_ONLY = {"/api/v1/tasks/cancel", "/api/v1/operations"}
 # A schema cannot express which names and ids exist, which years a time may have, that a raw upload needs X-Filename
 # where a form does not, and which states may be moved.
 _MAY_REFUSE_WHAT_FITS = ["2xx", "304", "404", "409", "412", "416", "422"]

@@ -1,6 +1,7 @@
 """A database, a storage, and a way to put files into both."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Announced(list[Committed[Any]]):
 @pytest.fixture
 def upkeep(engine: Engine) -> Upkeep:
     """As a worker's tasks have it: with the ledger's role."""
-    return Upkeep(partial(ledger.run_transaction, engine), Announced())
+    return Upkeep(partial(ledger.run_transaction, engine), Announced(), life=timedelta(days=1))
 
 
 @pytest.fixture

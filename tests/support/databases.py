@@ -11,6 +11,11 @@ _TABLES = """
     ORDER BY c.relname
 """
 
+# How many sessions of this database wait for a lock: PostgreSQL's view shows those of all databases.
+WAITING_FOR_A_LOCK = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
 
 @dataclass
 class CleanDatabase:

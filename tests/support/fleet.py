@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.api_keys import read_key
 from taskyard.store import api_keys, ledger
+from taskyard_worker.programs import TEMPLATE
 from tests.support.effects import FILE_VARIABLE
 from tests.support.task_role import as_tasks
 from tests.support.tls import TLS
@@ -243,12 +244,30 @@ class Fleet:
             time.sleep(0.05)
 
 
-def children(pid: int) -> list[int]:
-    """The child processes of a process (Linux)."""
+def offspring(pid: int) -> list[int]:
+    """The processes of which a process is the parent (Linux)."""
     try:
         return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def children(pid: int) -> list[int]:
+    """Of a worker: its child processes, without their template, and without those that are just being started."""
+    others = {TEMPLATE, _name(pid)}
+    return [child for child in offspring(pid) if _name(child) not in others]
+
+
+def template_of(pid: int) -> int | None:
+    """The process that a worker's children are forked from."""
+    return next((child for child in offspring(pid) if _name(child) == TEMPLATE), None)
+
+
+def _name(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 15, what: str = "it to happen", *, every: float = 0.02) -> T:

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from tests.support.docs import DOCS
 
-_HEADINGS = {"Every service": "every", "API": "api", "Worker": "worker", "Scheduler": "scheduler"}
+_HEADINGS = {"Every service": "every", "API": "api", "Worker": "worker", "Scheduler": "scheduler", "Console": "console"}
 _ROW = re.compile(r"^\| `(taskyard_\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)
-# The scheduler runs no hooks.
-_NOT_IN = {"scheduler": {"taskyard_hook_errors_total"}}
+_HOOKS = "taskyard_hook_errors_total"
+_OF_POSTGRESQL = {"taskyard_db_pool_connections", "taskyard_db_transaction_seconds"}
+# The scheduler runs no hooks; the console reaches no server but the API.
+_NOT_IN = {"scheduler": {_HOOKS}, "console": {_HOOKS, *_OF_POSTGRESQL}}
 
 
 class Told(NamedTuple):

@@ -32,7 +32,7 @@ _METRIC = re.compile(r"(?<![\w/:])taskyard_((?!build_info\b|task\b|sql|dev|kits|
 # What a line of shell looks for in the log of a service: words, without JSON around them.
 _GREP = re.compile(r"\blogs [^|\n]*\| grep (?:-E )?'?([a-z_|]+)'?(?=[ |`\n])")
 # Also those that a variable or a call carries to the line that logs them.
-_LOGGED = re.compile(r"(?:\blog\.\w+\(\s*|\._rest\(|\bevent, level = )\"(\w+)\"")
+_LOGGED = re.compile(r"(?:\blog\.\w+\(\s*|\b_tell\(logging\.\w+, |\._rest\(|\bevent, level = )\"(\w+)\"")
 _PROGRAMS = {
     "taskyard": "taskyard.cli",
     "taskyard-api": "taskyard_api.cli",

@@ -17,8 +17,8 @@ from taskyard.domain.retry import RetryPolicy
 
 EXIT_VARIABLE = "TASKYARD_TEST_EXIT_AT_IMPORT"
 
-# A module that ends every child that imports it, and leaves the supervisor, which imports it too, alone.
-if os.environ.get(EXIT_VARIABLE) and "taskyard_worker.child.process" in sys.orig_argv:
+# A module that ends every child and template that imports it, and leaves the supervisor, which imports it too, alone.
+if os.environ.get(EXIT_VARIABLE) and "taskyard_worker.child.skills" in sys.modules:
     os._exit(5)
 
 _KEPT: list[bytearray] = []

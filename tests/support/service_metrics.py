@@ -13,6 +13,7 @@ from taskyard.settings import Settings
 from taskyard.store.ledger import engine_of
 from taskyard.telemetry.metrics import Metrics, SharedFiles
 from taskyard_api.composition import build
+from taskyard_console.composition import build as build_console
 from taskyard_scheduler.composition import compose
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.metrics import DIRECTORY_VARIABLE, PROCESS_VARIABLE, NamedType, WorkerMetrics
@@ -68,6 +69,10 @@ def scheduler_metrics() -> Metrics:
     metrics = Metrics("scheduler")
     compose(settings(), metrics)
     return metrics
+
+
+def console_metrics() -> Metrics:
+    return build_console(settings(url="http://127.0.0.1:1")).metrics
 
 
 def samples(metrics: Metrics) -> int:

@@ -20,7 +20,7 @@ from taskyard.running.views import Run
 FORK_VARIABLE = "TASKYARD_TEST_FORK"
 
 # A copy that comes back into what imports this module.
-if os.environ.get(FORK_VARIABLE) == "at import" and "taskyard_worker.child.process" in sys.orig_argv:
+if os.environ.get(FORK_VARIABLE) == "at import" and "taskyard_worker.child.skills" in sys.modules:
     os.fork()
 
 
@@ -218,6 +218,16 @@ def leave_copy(params: SickParams, context: TaskContext) -> int:
         time.sleep(params.seconds)
         os._exit(0)
     context.progress(pid)
+    return pid
+
+
+def leave_renamed_copy(params: SickParams, _: TaskContext) -> int:
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        ctypes.CDLL(None).prctl(15, b"renamed", 0, 0, 0)
+        time.sleep(params.seconds)
+        os._exit(0)
     return pid
 
 

@@ -1,12 +1,13 @@
 """Small parts of the API that need no server."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 
 from taskyard.domain.ids import new_id
 from taskyard.store.timeline import EventId
-from taskyard_api.limits import RateLimit
+from taskyard_api.limits import RateLimit, shared_slots
 from taskyard_api.parameters import wanted_range
 from taskyard_api.refusals import RangeNotSatisfiable
 from taskyard_api.requests import Request, client_address, trusted_networks
@@ -57,6 +58,17 @@ def test_a_rate_limit_refills_with_time() -> None:
     assert limit.take(key) > 0
     assert limit.take(new_id()) == 0
     assert RateLimit(0).take(key) == 0
+
+
+def test_processes_share_the_rate_of_a_key_and_a_request_that_comes_once_more_counts_once(tmp_path: Path) -> None:
+    now, key, other = 100.0, new_id(), new_id()
+    one, two = (RateLimit(2, clock=lambda: now, slots=shared_slots(tmp_path / "rates")) for _ in range(2))
+    assert (one.take(key), two.take(key)) == (0, 0)
+    assert [one.take(key), two.take(key)] == pytest.approx([0.5, 0.5])
+    assert two.take(other) == 0, "each key has its own"
+    one.give_back(key)
+    assert two.take(key) == 0
+    assert one.take(key) > 0
 
 
 def test_ranges_of_nothing() -> None:

@@ -11,6 +11,7 @@ from taskyard.telemetry.metrics import Metrics
 from taskyard_api.engines import engines_of
 from taskyard_scheduler.composition import compose
 from taskyard_worker.child import composition as child
+from taskyard_worker.child import connections as child_connections
 from taskyard_worker.supervisor import composition as supervisor
 from tests.support.docs import DOCS
 
@@ -37,7 +38,7 @@ def test_connections_of_the_api(capacity: str, settings: Settings) -> None:
 
 def test_connections_of_a_worker(capacity: str, settings: Settings) -> None:
     own, of_tasks = len(supervisor.LEDGER_THREADS), child.COROUTINES
-    in_child = len(child.LEDGER_THREADS) + len(child.SUBMITS) + of_tasks
+    in_child = len(child_connections.LEDGER_THREADS) + len(child_connections.SUBMITS) + of_tasks
     shipped = own + settings.worker_processes.maximum * (settings.worker_threads + in_child)
     assert f"| worker | {own} + processes x (threads + {in_child}) | {shipped} |" in capacity
     assert f"Σ workers ({own} + 2 x processes x (threads + {in_child}))" in capacity

@@ -54,7 +54,8 @@ def test_every_setting_says_what_it_does() -> None:
         ("secret_keys", ("api", "worker", "scheduler"), ("api", "worker")),
         ("database_url", ("api", "worker", "scheduler"), ("api", "worker", "scheduler")),
         ("task_database_url", ("api", "worker"), ()),
-        ("api_key", (), ()),
+        ("api_key", ("console",), ()),
+        ("console_secrets", ("console",), ("console",)),
     ],
 )
 def test_the_readers_of_a_setting_are_found(

@@ -18,6 +18,7 @@ from taskyard_kits.mail.settings import MailSettings
 from taskyard_kits.models.settings import ProviderSettings
 from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_worker.child import composition as child
+from taskyard_worker.child import connections
 from taskyard_worker.supervisor import composition as supervisor
 from tests.support.deployed_settings import names_of_settings
 
@@ -34,6 +35,10 @@ MONITORING = {"prometheus", "alertmanager", "grafana"}
 
 # What a service may be trusted with; whatever isn't listed here gets none of them.
 SECRETS = {
+    "TASKYARD_CONSOLE_API_KEY": {"console"},
+    "TASKYARD_CONSOLE_OIDC_CLIENT_SECRET": {"console"},
+    "TASKYARD_CONSOLE_SECRETS": {"console"},
+    "TASKYARD_CONSOLE_USERS": {"console"},
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
     "LITELLM_API_KEY": {"worker", "worker-geo"},
@@ -61,7 +66,7 @@ def final_stage(dockerfile: str) -> str:
 
 
 def test_the_services_are_those_of_the_architecture() -> None:
-    expected = {"postgres", "redis", "migrate", "api", "worker", "worker-geo", "scheduler", "smtp-sink"}
+    expected = {"postgres", "redis", "migrate", "api", "worker", "worker-geo", "scheduler", "console", "smtp-sink"}
     assert {name for name, service in SERVICES.items() if "profiles" not in service} == expected
     assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
         name: ["monitoring"] for name in MONITORING
@@ -127,12 +132,17 @@ def test_redis_keeps_what_it_was_given() -> None:
     assert SERVICES["redis"]["volumes"] == ["redis:/data"]
 
 
-def test_only_the_api_and_the_pages_of_monitoring_can_be_reached_and_only_from_this_machine() -> None:
+def test_only_api_console_and_the_pages_of_monitoring_can_be_reached_and_only_from_this_machine() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert ports.keys() == MONITORING
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-(\d+)\}:\1", port) for [port] in ports.values())
     override = yaml.safe_load((ROOT / "docker-compose.override.yml").read_text("utf-8"))
-    assert override == {"services": {"api": {"ports": ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]}}}
+    assert override == {
+        "services": {
+            "api": {"ports": ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]},
+            "console": {"ports": ["${CONSOLE_BIND:-127.0.0.1}:${CONSOLE_PORT:-8100}:8100"]},
+        }
+    }
 
 
 def test_workers_can_be_many() -> None:
@@ -155,11 +165,13 @@ def test_the_servers_start_before_the_services_and_stop_after_them(name: str) ->
 def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
     """As many as the pools of its supervisor and of its two children of four threads."""
     worker = ROOT / "services/worker/taskyard_worker"
-    texts = [(worker / process / "composition.py").read_text() for process in ("supervisor", "child")]
+    places = ("supervisor/composition.py", "child/connections.py", "child/composition.py")
+    texts = [(worker / place).read_text() for place in places]
     pools = [serves for text in texts for serves in re.findall(r"serves=(\w+)", text)]
     assert pools == ["LEDGER_THREADS", "LEDGER_THREADS", "SUBMITS"]
-    assert "threads=plan.threads,\n        coroutines=COROUTINES,\n" in texts[1]  # of the database of tasks
-    sizes = (len(supervisor.LEDGER_THREADS), len(child.LEDGER_THREADS), len(child.SUBMITS), child.COROUTINES)
+    assert "threads=plan.threads,\n        coroutines=COROUTINES,\n" in texts[2]  # of the database of tasks
+    of_child = (len(connections.LEDGER_THREADS), len(connections.SUBMITS), child.COROUTINES)
+    sizes = (len(supervisor.LEDGER_THREADS), *of_child)
     assert sizes == (2, 3, 3, 4)
     expected = 2 + 2 * (3 + 3 + 4 + 4)
     assert f"holds up to {expected} connections" in COMPOSE_TEXT
@@ -251,10 +263,11 @@ def test_every_row_of_the_settings_for_production_has_an_effect_in_env() -> None
 def test_servers_of_your_own_reach_every_service_and_take_the_place_of_the_bundled_ones() -> None:
     [text] = re.findall(r"```yaml\n(.*?)```", settings_page("### Redis and PostgreSQL of your own"), re.DOTALL)
     own = yaml.safe_load(text)["services"]
-    assert own.keys() == (OURS - {"smtp-sink"}) | {"postgres", "redis"}
+    with_servers = OURS - {"smtp-sink", "console"}  # the console knows the API alone
+    assert own.keys() == with_servers | {"postgres", "redis"}
     assert own["postgres"] == own["redis"] == {"scale": 0}
     production = yaml.safe_load((ROOT / "docker-compose.production.yml").read_text("utf-8"))["services"]
-    for name in OURS - {"smtp-sink"}:
+    for name in with_servers:
         environment = {**SERVICES[name]["environment"], **production[name]["environment"], **own[name]["environment"]}
         assert not [value for value in environment.values() if re.search(r"@(postgres|redis):", value)], name
         assert own[name]["environment"].keys() <= names_of_settings()
@@ -271,6 +284,7 @@ COMMANDS = {
     "worker": ["taskyard-worker", "run"],
     "worker-geo": ["taskyard-worker", "run"],
     "scheduler": ["taskyard-scheduler", "run"],
+    "console": ["taskyard-console", "serve"],
 }
 
 
@@ -302,6 +316,8 @@ def test_a_service_that_is_started_in_production_names_what_is_missing(name: str
     needed |= {"TASKYARD_SECRET_KEYS"} & set(defaults_of(name))
     if name == "migrate":
         needed = {"TASKYARD_DATABASE_URL"}
+    if name == "console":
+        needed = {"TASKYARD_CONSOLE_SECRETS", "TASKYARD_URL"}
     done = started(name, {"APP_ENV": "production", "TASKYARD_REDIS_URL": "", "TASKYARD_SECRET_KEYS": ""}, tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
     assert needed == set(done.stderr.split(": ")[1].split(", "))
@@ -364,7 +380,7 @@ def migrate(environment: dict[str, str], directory: Path) -> subprocess.Complete
 
 def test_each_service_of_ours_has_a_dockerfile() -> None:
     assert {path.name for path in DOCKERFILES} == {
-        f"{name}.Dockerfile" for name in ("api", "worker", "scheduler", "smtp-sink")
+        f"{name}.Dockerfile" for name in ("api", "worker", "scheduler", "console", "smtp-sink")
     }
     assert {SERVICES[name]["build"]["dockerfile"] for name in OURS} == {
         f"deploy/docker/{path.name}" for path in DOCKERFILES

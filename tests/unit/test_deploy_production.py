@@ -71,6 +71,9 @@ def test_each_service_runs_as_in_production(name: str) -> None:
     # What only the overlay gives has to be settable in the base, or is of the proxy.
     assert environment.keys() - BASE[name]["environment"].keys() <= {
         "TASKYARD_API_STOP_DELAY_SECONDS",
+        "TASKYARD_CONSOLE_STOP_DELAY_SECONDS",
+        "TASKYARD_CONSOLE_PATH",
+        "TASKYARD_CONSOLE_URL",
         "TASKYARD_REDIS_URL",
     }
 
@@ -114,9 +117,9 @@ def test_a_proxy_has_taken_a_replica_out_before_it_stops() -> None:
 
 def test_prometheus_scrapes_every_replica_of_every_service_that_has_metrics() -> None:
     jobs = {job["job_name"]: job for job in PROMETHEUS["scrape_configs"]}
-    assert jobs.keys() == {"api", "worker", "worker-geo", "scheduler", "prometheus", "alertmanager"}
+    assert jobs.keys() == {"api", "worker", "worker-geo", "scheduler", "console", "prometheus", "alertmanager"}
     port = Settings.model_fields["metrics_port"].default
-    for name in ("api", "worker", "worker-geo", "scheduler"):
+    for name in ("api", "worker", "worker-geo", "scheduler", "console"):
         [found] = jobs[name]["dns_sd_configs"]
         assert (found["names"], found["type"], found["port"]) == ([name], "A", port)
 

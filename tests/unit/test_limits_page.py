@@ -26,10 +26,11 @@ INSIDE = {
     "taskyard_api.bounds.MAX_LEFTOVER_BYTES",
     "taskyard_api.collector.MAX_BATCH",
     "taskyard_api.collector.MAX_FLIGHTS",
-    "taskyard_api.live.MAX_BACKLOG",
+    "taskyard_api.followers.MAX_BACKLOG",
     "taskyard.catalogue.stored.MAX_STORED_BYTES",
     "taskyard_api.room.MAX_WAITING",
     "taskyard.telemetry.metrics_server.MAX_REQUESTS",
+    "taskyard_console.sessions.MAX_COOKIE_BYTES",
     "taskyard_worker.child.writer.MAX_BATCH",
     "taskyard_worker.control.MAX_LINE_BYTES",
 }

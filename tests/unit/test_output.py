@@ -15,6 +15,7 @@ import typer
 
 import taskyard.cli
 import taskyard_api.cli
+import taskyard_console.cli
 import taskyard_scheduler.commands
 import taskyard_worker.cli
 
@@ -24,6 +25,7 @@ PROGRAMS = {
     "taskyard-api": taskyard_api.cli,
     "taskyard-worker": taskyard_worker.cli,
     "taskyard-scheduler": taskyard_scheduler.commands,
+    "taskyard-console": taskyard_console.cli,
 }
 
 

@@ -71,6 +71,8 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("files.cleanup_old", TaskError("age_too_short"), None),
         ("maintenance.cleanup_expired_data", TaskError("cache_unavailable"), 5),
         ("maintenance.archive_tasks", TaskError("archive_damaged"), None),
+        ("maintenance.change_tasks", TaskError("operation_not_asked"), None),
+        ("maintenance.change_tasks", TaskError("operation_goes_on"), 1),
         ("diagnostics.fail", TaskError("diagnostic_permanent"), None),
         ("models.refresh_cache", TaskError("provider_unanswered"), 5),
         ("models.refresh_cache", TaskError("provider_refused"), 60),

@@ -20,7 +20,8 @@ from taskyard.environment import read_settings
 from taskyard.settings import Settings
 from taskyard.store import api_keys, ledger
 from taskyard_api.composition import Service, build
-from taskyard_api.server import Server, listen
+from taskyard_api.listener import listen
+from taskyard_api.server import Server
 from tests.support.specs import register_kits
 from tests.support.tls import TLS
 

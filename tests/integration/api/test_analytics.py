@@ -19,6 +19,7 @@ from taskyard.store import analytics, ledger
 from taskyard.store.analytics import KEPT_DAYS, TAKEN_DAYS, TOP_MODELS, RequestCount
 from taskyard_api import analytics_models
 from tests.integration.api.conftest import Api
+from tests.support.databases import WAITING_FOR_A_LOCK
 from tests.support.fleet import wait_for
 
 EVENTS, ANALYTICS, MODELS = "/api/v1/usage-events", "/api/v1/analytics", "/api/v1/models"
@@ -166,7 +167,7 @@ def test_what_comes_while_an_hour_is_summed_up_is_not_lost(api: Api) -> None:
         with ledger.transaction(api.engine) as conn:
             conn.exec_driver_sql("LOCK TABLE usage_event, request_count IN SHARE MODE")
             telling = pool.submit(tell, api.http, event(tokens=3))
-            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            blocked = sa.text(WAITING_FOR_A_LOCK)
             wait_for(lambda: conn.execute(blocked).scalar_one() > 0, 10, "the event that waits")
             conn.execute(sa.text("INSERT INTO analytics_hour (hour) VALUES (:hour)"), {"hour": THEN})
         telling.result()
@@ -237,7 +238,7 @@ def test_an_analysis_leaves_the_other_threads_to_other_callers(start_api: Callab
         with ledger.transaction(api.engine) as conn:
             conn.exec_driver_sql("LOCK TABLE usage_event IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(sums, api.http) for _ in range(4)]
-            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            blocked = sa.text(WAITING_FOR_A_LOCK)
             wait_for(lambda: conn.execute(blocked).scalar_one() > 0, 10, "the analysis that waits")
             for _ in range(5):
                 assert api.http.get("/api/v1/tasks", timeout=5).status_code == 200
@@ -253,7 +254,7 @@ def test_usage_that_waits_for_an_aggregation_leaves_the_other_threads_to_other_c
         with ledger.transaction(api.engine) as conn:
             conn.exec_driver_sql("LOCK TABLE usage_event IN SHARE MODE")
             told = [pool.submit(api.http.post, EVENTS, json={"events": [event()]}) for _ in range(20)]
-            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            blocked = sa.text(WAITING_FOR_A_LOCK)
             wait_for(lambda: conn.execute(blocked).scalar_one() > 0, 10, "the event that waits")
             for _ in range(5):
                 assert api.http.get("/api/v1/tasks").status_code == 200

@@ -65,6 +65,24 @@ def test_a_cancel_and_a_retry_say_who_what_when_and_from_where(api: Api) -> None
     assert abs(datetime.fromisoformat(first["at"]) - before) < timedelta(seconds=30)
 
 
+def test_a_row_names_the_person_whom_the_key_was_used_for(api: Api) -> None:
+    ops = api.client(api.key("manage", "read", name="console"))
+    for name, sent in (("Zoë Ágnes", "Zo%C3%AB%20%C3%81gnes"), ("anna@example.org", "anna@example.org"), (None, None)):
+        headers = {} if sent is None else {"X-On-Behalf-Of": sent}
+        assert ops.post(f"/api/v1/tasks/{api.submit()['id']}/cancel", headers=headers).status_code == 202
+        row = rows(api)[0]
+        assert (row["actor"], row["on_behalf_of"]) == ("console", name)
+    wrong: Any
+    for wrong in ("", "a" * 129, "%0A", "%ff", "%zz", "a%0db", b"Zo\xc3\xab"):
+        refused = ops.post(f"/api/v1/tasks/{api.submit()['id']}/cancel", headers={"X-On-Behalf-Of": wrong})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "X-On-Behalf-Of"), wrong
+    assert len(rows(api)) == 3
+    # It gives no rights.
+    reader = api.client(api.key("read"))
+    answer = reader.post(f"/api/v1/tasks/{api.submit()['id']}/cancel", headers={"X-On-Behalf-Of": "admin"})
+    assert answer.status_code == 403
+
+
 def test_refused_calls_and_calls_without_effect_leave_no_row(api: Api) -> None:
     task = api.submit()["id"]
     running = api.submit()["id"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -61,6 +62,24 @@ def test_a_key_may_do_only_what_its_scopes_allow(api: Api) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
                 assert answer.json()["scope"] == needed
                 assert answer.json()["detail"] == f"This call needs a key with the scope '{needed}'."
+
+
+@pytest.mark.parametrize("scope", ["read", "submit", "manage", "admin"])
+def test_every_key_is_told_what_it_is_and_what_it_allows(api: Api, scope: str) -> None:
+    until = datetime(2100, 1, 1, tzinfo=UTC)
+    key = api.key(scope, name="console", queues=["low_priority", "default"], expires_at=until)
+    answer = api.client(key).get("/api/v1/key")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert UUID(told.pop("id"))
+    assert told == {
+        "name": "console",
+        "scopes": [scope],
+        "queues": ["default", "low_priority"],
+        "expires_at": "2100-01-01T00:00:00Z",
+    }
+    assert api.http.get("/api/v1/key").json()["queues"] is None
+    assert api.client(None).get("/api/v1/key").status_code == 401
 
 
 def test_a_key_with_queues_sees_and_submits_only_those(api: Api) -> None:

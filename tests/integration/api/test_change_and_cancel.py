@@ -12,7 +12,11 @@ import sqlalchemy as sa
 
 from taskyard.broker.names import Names
 from taskyard.lifecycle import claim as claiming
+from taskyard.lifecycle.cancel_many import cancel_tasks
 from taskyard.lifecycle.promote import promote
+from taskyard.store import ledger
+from taskyard.store.audit import Actor
+from taskyard.store.live_tasks import Wanted
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import TYPES, Worker
 from tests.support.fleet import wait_for
@@ -154,7 +158,7 @@ def cancel(api: Api, status: int = 202, **body: Any) -> dict[str, Any]:
     answer = api.http.post("/api/v1/tasks/cancel", json=body)
     assert answer.status_code == status, answer.text
     found: dict[str, Any] = answer.json()
-    return found
+    return {name: value for name, value in found.items() if name not in {"has_more", "at"}}
 
 
 def state(api: Api, task_id: str) -> str:
@@ -183,6 +187,37 @@ def test_tasks_are_cancelled_by_each_condition_of_a_filter(api: Api) -> None:
     assert cancel(api, filter={"name": "diagnostics.echo", "state": ["queued"]}) == {"matched": 1, "changed": 1}
 
 
+def test_those_that_were_asked_before_do_not_stand_before_the_others(api: Api) -> None:
+    """They are the oldest, and stay for as long as they run."""
+    worker = Worker(api.engine)
+    running = [api.submit()["id"] for _ in range(2)]
+    for task_id in running:
+        worker.begin(task_id)
+    waiting = [api.submit()["id"] for _ in range(3)]
+    said = []
+    for _ in range(4):
+        with ledger.transaction(api.engine) as conn:
+            done = cancel_tasks(conn, Wanted(queue="default"), by=Actor("ci"), limit=2).answer
+        said.append((len(done.ids), done.has_more))
+    assert said == [(2, True), (2, True), (1, False), (0, False)]
+    assert {state(api, i) for i in waiting} == {"cancelled"}
+
+
+def test_what_is_submitted_after_the_first_call_is_left_out_of_the_next(api: Api) -> None:
+    api.submit()
+    said = api.http.post("/api/v1/tasks/cancel", json={"filter": {"queue": "default"}, "count": False}).json()
+    assert (said["matched"], said["changed"], said["has_more"]) == (1, 1, False)
+    later = api.submit()["id"]
+    bounded = {"queue": "default", "created_before": said["at"]}
+    assert cancel(api, filter=bounded) == {"matched": 0, "changed": 0}
+    assert state(api, later) == "queued"
+    low = "/api/v1/queues/low_priority/purge"
+    began = api.http.post(low, json={}).json()["at"]
+    api.submit(queue="low_priority")
+    purged = api.http.post(low, json={"created_before": began}).json()
+    assert (purged["matched"], purged["left"]) == (0, 0)
+
+
 def test_tasks_are_cancelled_in_a_queue_that_has_no_row(api: Api) -> None:
     ids = [api.submit(queue="low_priority", tags=["t"])["id"] for _ in range(3)]
     with api.engine.begin() as conn:
@@ -195,7 +230,8 @@ def test_tasks_are_cancelled_in_a_queue_that_has_no_row(api: Api) -> None:
 
 def test_tasks_are_cancelled_by_their_ids_or_by_their_workflow(api: Api) -> None:
     ids = [api.submit()["id"] for _ in range(3)]
-    assert cancel(api, ids=[*ids[:2], str(uuid4())]) == {"matched": 2, "changed": 2}
+    found = cancel(api, ids=[*ids[:2], str(uuid4())])
+    assert (found["matched"], found["changed"], found["changed_ids"]) == (2, 2, ids[:2])
     step = {"name": "diagnostics.echo", "params": {"value": 1}}
     made = api.http.post("/api/v1/workflows", json={"steps": {"a": step, "b": {**step, "needs": ["a"]}}}).json()
     assert cancel(api, filter={"workflow_id": made["id"]}) == {"matched": 2, "changed": 2}
@@ -237,9 +273,28 @@ def test_a_cancellation_without_a_condition_is_refused(api: Api, body: dict[str,
     assert cancel(api, 422, **body)["code"] == "invalid_request"
 
 
+def test_a_cancellation_by_ids_says_which_were_not_there_or_had_ended(api: Api) -> None:
+    worker, (ended, waiting), absent = Worker(api.engine), [api.submit()["id"] for _ in range(2)], str(uuid4())
+    worker.begin(ended)
+    worker.end(ended)
+    skipped = [{"task_id": absent, "reason": "unknown"}, {"task_id": ended, "reason": "ended"}]
+    for dry_run, changed in ((True, 0), (False, 1)):
+        found = cancel(api, ids=[absent, waiting, ended], dry_run=dry_run)
+        assert (found["matched"], found["changed"], found["skipped"]) == (1, changed, skipped)
+    assert "skipped" not in cancel(api, filter={"queue": "default"})
+
+
+def test_an_expiry_cannot_be_removed_and_the_refusal_says_why(api: Api) -> None:
+    answer = api.http.patch(f"/api/v1/tasks/{api.submit()['id']}", json={"expires_at": None})
+    assert answer.status_code == 422
+    assert "Every task has an expiry" in answer.text
+
+
 def test_a_key_cancels_tasks_of_its_own_queues_only(api: Api) -> None:
     mine = api.client(api.key("manage", queues=["low_priority"]))
     ids = [api.submit()["id"], api.submit(queue="low_priority")["id"]]
-    assert mine.post("/api/v1/tasks/cancel", json={"ids": ids}).json() == {"matched": 1, "changed": 1}
+    skipped = [{"task_id": ids[0], "reason": "unknown"}]
+    found = mine.post("/api/v1/tasks/cancel", json={"ids": ids}).json()
+    assert (found["matched"], found["changed"], found["skipped"]) == (1, 1, skipped)
     assert mine.post("/api/v1/tasks/cancel", json={"filter": {"queue": "default"}}).json()["matched"] == 0
     assert [state(api, i) for i in ids] == ["queued", "cancelled"]

@@ -79,7 +79,7 @@ def test_the_list_is_paged_by_cursor(api: Api) -> None:
 
 def test_some_are_retried_by_their_ids(api: Api, shared_redis: redis.Redis) -> None:
     ids = dead(api, 4)
-    assert post(api.http, "retry", ids=ids[:3]) == {"matched": 3, "changed": 3}
+    assert post(api.http, "retry", ids=ids[:3]) == {"matched": 3, "changed": 3, "changed_ids": ids[:3]}
     assert listed(api) == ids[3:]
     shown = [task(api, task_id) for task_id in ids[:3]]
     assert {(t["state"], t["error"], t["finished_at"], t["attempt"]) for t in shown} == {("scheduled", None, None, 1)}
@@ -92,6 +92,25 @@ def test_some_are_retried_by_their_ids(api: Api, shared_redis: redis.Redis) -> N
     assert answer is not None
 
 
+def test_cancelled_tasks_run_again_by_their_ids_but_no_steps_of_workflows(api: Api) -> None:
+    (failed,), ids = dead(api), [api.submit()["id"] for _ in range(3)]
+    api.http.post("/api/v1/tasks/cancel", json={"ids": ids})
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE task SET workflow_id = gen_random_uuid() WHERE id = :id"), {"id": ids[2]})
+    every: dict[str, Any] = {"ids": [failed, *ids], "cancelled": True}
+    assert (looked := post(api.http, "retry", **every, dry_run=True))["matched"] == 2
+    assert [one["id"] for one in looked["sample"]] == ids[:2]
+    assert post(api.http, "retry", **every) == {"matched": 2, "changed": 2, "changed_ids": ids[:2]}
+    assert [task(api, i)["state"] for i in every["ids"]] == ["failed", "scheduled", "scheduled", "cancelled"]
+    assert api.http.get("/api/v1/audit").json()["items"][0]["action"] == "tasks.retry"
+    hidden = api.submit()["id"]
+    api.http.post("/api/v1/tasks/cancel", json={"ids": [hidden]})
+    client = api.client(api.key("read", "manage", queues=["low_priority"]))
+    assert post(client, "retry", ids=[hidden], cancelled=True)["matched"] == 0
+    by_filter = api.http.post("/api/v1/dead-letters/retry", json={"filter": {}, "cancelled": True})
+    assert (by_filter.status_code, [e["pointer"] for e in by_filter.json()["errors"]]) == (422, [""])
+
+
 def test_the_rate_is_a_setting(start_api: Callable[..., Api]) -> None:
     api = start_api(replay_per_second=4)
     ids = dead(api, 2)
@@ -102,7 +121,7 @@ def test_the_rate_is_a_setting(start_api: Callable[..., Api]) -> None:
 
 def test_a_discarded_task_is_no_dead_letter_and_can_be_retried_by_its_own_address(api: Api) -> None:
     ids = dead(api, 2)
-    assert post(api.http, "discard", ids=ids[:1]) == {"matched": 1, "changed": 1}
+    assert post(api.http, "discard", ids=ids[:1]) == {"matched": 1, "changed": 1, "changed_ids": ids[:1]}
     assert listed(api) == ids[1:]
     shown = task(api, ids[0])
     assert (shown["state"], shown["error"]["code"]) == ("failed", "boom")
@@ -110,7 +129,7 @@ def test_a_discarded_task_is_no_dead_letter_and_can_be_retried_by_its_own_addres
     told = api.http.get(f"/api/v1/tasks/{ids[0]}/events").json()["items"][-1]
     assert (told["kind"], told["data"]) == ("discarded", {"by": shown["submitted_by"]})
     for verb in VERBS:
-        assert post(api.http, verb, ids=ids[:1]) == {"matched": 0, "changed": 0}
+        assert post(api.http, verb, ids=ids[:1]) == {"matched": 0, "changed": 0, "changed_ids": []}
     again = api.http.post(f"/api/v1/tasks/{ids[0]}/retry")
     assert (again.status_code, again.json()["state"], again.json()["discarded_at"]) == (202, "queued", None)
 
@@ -174,7 +193,7 @@ def test_a_key_of_some_queues_sees_and_changes_only_those(api: Api, verb: str) -
     assert client.get("/api/v1/dead-letters", params={"queue": "default"}).json()["items"] == []
     assert post(client, verb, filter={"queue": "default"}) == {"matched": 0, "changed": 0}
     assert post(client, verb, ids=[hidden, own], dry_run=True)["matched"] == 1
-    assert post(client, verb, ids=[hidden, own]) == {"matched": 1, "changed": 1}
+    assert post(client, verb, ids=[hidden, own]) == {"matched": 1, "changed": 1, "changed_ids": [own]}
     assert post(client, verb, filter={}) == {"matched": 0, "changed": 0}
     assert listed(api) == [hidden]
 
@@ -264,3 +283,33 @@ def test_errors_in_the_query_are_refused(api: Api, query: str) -> None:
     answer = api.http.get(f"/api/v1/dead-letters?{query}")
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json()["errors"]] == [f"?{query.partition('=')[0]}"]
+
+
+def test_discarding_is_taken_back(api: Api) -> None:
+    first, second = dead(api, 2)
+    post(api.http, "discard", ids=[first, second])
+    assert listed(api) == []
+    assert listed(api, discarded=True) == [second, first]
+    assert listed(api, discarded=True, discarded_after="2100-01-01T00:00:00Z") == []
+    dry = post(api.http, "restore", filter={"code": "boom", "discarded_after": "2020-01-01T00:00:00Z"}, dry_run=True)
+    assert (dry["matched"], [t["id"] for t in dry["sample"]]) == (2, [first, second])
+    assert post(api.http, "restore", ids=[first])["changed"] == 1
+    assert (listed(api), listed(api, discarded=True)) == ([first], [second])
+    refused = api.http.get("/api/v1/dead-letters?discarded_after=2020-01-01T00:00:00Z")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "?")
+
+
+def test_dead_letters_are_counted_by_type_and_code(api: Api) -> None:
+    dead(api, 3, code="boom")
+    dead(api, 2, code="other", queue="low_priority")
+    (gone,) = dead(api)
+    post(api.http, "discard", ids=[gone])
+    told = api.http.get("/api/v1/dead-letters/groups").json()
+    groups = [(group["name"], group["code"], group["count"]) for group in told["items"]]
+    assert groups == [("diagnostics.echo", "boom", 3), ("diagnostics.echo", "other", 2)]
+    assert (told["grouped"], told["has_more"]) == (5, False)
+    of_code = api.http.get("/api/v1/dead-letters/groups", params={"code": "other"}).json()
+    assert [group["count"] for group in of_code["items"]] == [2]
+    seen = api.client(api.key("read", queues=["low_priority"])).get("/api/v1/dead-letters/groups").json()
+    assert seen["grouped"] == 2
+    assert api.client(api.key("manage")).get("/api/v1/dead-letters/groups").status_code == 403

@@ -8,6 +8,7 @@ import redis
 from taskyard.doctor.echo import Patience
 from taskyard.doctor.examination import Examination
 from taskyard.doctor.findings import Finding, Report, Verdict
+from taskyard_dev.servers import Valkey
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import free_port
@@ -62,14 +63,12 @@ def test_scopes_are_found_before_the_first_worker_has_ever_come(start_api: Calla
     assert found["key"].verdict is Verdict.OK, found["key"].says
 
 
-def test_a_full_redis_is_told_though_the_api_stays_ready(api: Api, shared_redis: redis.Redis) -> None:
+def test_a_full_redis_is_told_though_the_api_stays_ready(start_api: Callable[..., Api], own_valkey: Valkey) -> None:
+    api = start_api(redis_url=own_valkey.url)
     Worker(api.engine)
-    before = str(shared_redis.config_get("maxmemory")["maxmemory"])
-    try:
-        shared_redis.config_set("maxmemory", 1)
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.config_set("maxmemory", 1)
         found = examine(api.url, api.key("admin"))
-    finally:
-        shared_redis.config_set("maxmemory", before)
     assert found["ready"].verdict is Verdict.OK
     assert found["redis"].verdict is Verdict.FAIL
     assert found["redis"].says.startswith("the memory of Redis is full")

@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -85,6 +85,68 @@ def test_a_timeline_has_all_events_in_order(api: Api) -> None:
         paged += page["items"]
         cursor = page["next_cursor"]
     assert paged == found
+
+
+def pages(api: Api, task: str, query: str) -> list[dict[str, Any]]:
+    """All pages of two events."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = api.http.get(f"/api/v1/tasks/{task}/events?limit=2&{query}{cursor}").json()
+        found += page["items"]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    return found
+
+
+def test_a_timeline_is_read_from_its_end(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = a_long_life(api, worker)
+    found = events(api, task)
+    assert pages(api, task, "order=newest") == found[::-1]
+    for n, event in enumerate(found):
+        assert events(api, task, f"?order=newest&cursor={event['id']}") == found[:n][::-1]
+    api.http.post(f"/api/v1/tasks/{task}/retry")
+    worker.begin(task)
+    assert kinds(events(api, task, "?order=newest&limit=1")) == ["started"], "it runs"
+
+
+def test_a_timeline_is_read_without_its_log_and_the_log_alone(api: Api) -> None:
+    task = a_long_life(api, Worker(api.engine))
+    found = events(api, task)
+    for order, way in (("oldest", 1), ("newest", -1)):
+        of_log = [event for event in found if event["kind"] == "log"][::way]
+        others = [event for event in found if event["kind"] != "log"][::way]
+        assert pages(api, task, f"order={order}&log=true") == of_log
+        assert pages(api, task, f"order={order}&log=false") == others
+        second = [event for event in found if event["attempt"] == 2][::way]
+        assert pages(api, task, f"order={order}&attempt=2") == second
+
+
+def test_the_end_of_a_task_without_a_row_of_its_own_is_read_from_the_end_too(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    worker.crash(task, limit=1)
+    assert kinds(events(api, task, "?order=newest&limit=2")) == ["failed", "crashed"]
+    assert kinds(events(api, task, "?order=newest&log=true")) == []
+
+
+def test_an_attempt_tells_since_when_its_task_was_queued(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit(delay_seconds=3600)["id"]
+    with api.engine.connect() as conn:
+        # Before it begins, and by more than the tenth of a second that an attempt of these tests is said to last.
+        due = "UPDATE task SET state = 'queued', due_at = NULL, queued_at = now() - interval '1 s' WHERE id = %s"
+        conn.exec_driver_sql(due, (task,))
+    worker.begin(task)
+    while_it_runs = events(api, task)[1]["data"]["queued_at"]
+    worker.end(task, RetryIn(FAULT, timedelta(seconds=0)))
+    with api.engine.connect() as conn:
+        conn.exec_driver_sql("UPDATE task SET state = 'queued', due_at = NULL, queued_at = now()")
+    worker.begin(task)
+    first, second = (event for event in events(api, task) if event["kind"] == "started")
+    assert first["data"]["queued_at"] == while_it_runs
+    assert first["data"]["queued_at"] < first["at"] < second["data"]["queued_at"] < second["at"]
 
 
 def test_every_event_can_be_resumed_from(api: Api) -> None:
@@ -315,23 +377,51 @@ def test_followers_of_all_tasks_miss_no_change_after_the_first_comment(
         assert task in told
 
 
-def test_a_task_that_ends_before_the_subscription_is_confirmed_is_not_missed(
-    api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def following(api: Api, redis_url: str, namespace: str) -> AsyncIterator[tuple[Live, redis.asyncio.Redis]]:
+    """Nobody publishes under `namespace`: what is told was looked up."""
+    async with redis.asyncio.Redis.from_url(redis_url, client_name=namespace) as client:
+        events = Live(client, namespace, LedgerPool(api.engine, 1, Unheard()))
+        events.start()
+        try:
+            yield events, client
+        finally:
+            await events.stop()
+
+
+@pytest.mark.parametrize(
+    "subscribed", [False, True], ids=["before-the-subscription", "before-all-processes-noticed-it"]
+)
+def test_what_nobody_published_around_the_beginning_of_a_subscription_is_found(
+    api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch, *, subscribed: bool
 ) -> None:
     monkeypatch.setattr(live, "_CHECK_WHEN_AWAY_SECONDS", 60)
     worker = Worker(api.engine)
     task = api.submit()["id"]
 
-    async def follow_while_it_ends() -> bool:
-        async with redis.asyncio.Redis.from_url(redis_url) as client:
-            following = Live(client, "nobody-publishes-here", LedgerPool(api.engine, 1, Unheard()))
-            following.start()
-            with following.watch(UUID(task)) as watch:
-                # In the same turn of the event loop: the subscription has not begun.
+    async def follow() -> bool:
+        async with following(api, redis_url, "nobody-publishes-here") as (events, _):
+            with events.watch(UUID(task)) as watch:
+                if subscribed:
+                    assert await watch.changed(5), "the subscription is confirmed"
+                # Otherwise in the same turn of the event loop: the subscription has not begun.
                 worker.begin(task)
                 worker.end(task)
-                seen = await watch.changed(5) and watch.is_final
-            await following.stop()
-        return seen
+                return await watch.changed(5) and watch.is_final
 
-    assert asyncio.run(follow_while_it_ends())
+    assert asyncio.run(follow())
+
+
+def test_followers_of_all_tasks_are_told_that_redis_was_away(api: Api, redis_url: str) -> None:
+    async def follow_through_an_outage() -> tuple[Any, Any]:
+        async with following(api, redis_url, "an-outage") as (events, client):
+            with events.feed(lambda change: True) as feed:
+                assert await events.subscribed(10)
+                at_first = feed.missed()
+                clients = await client.client_list(_type="pubsub")
+                (cut,) = [one for one in clients if one["name"] == "an-outage"]
+                await client.client_kill_filter(_id=cut["id"])
+                assert await feed.changed(10)
+                return at_first, feed.missed()
+
+    assert asyncio.run(follow_through_an_outage()) == (None, {"lost": None})

@@ -1,7 +1,7 @@
 """Why a task is where it is: each state has its reason, in words and as a code, and nobody is told of others' tasks."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -11,11 +11,17 @@ import sqlalchemy as sa
 from taskyard.domain.tasks import Released, RetryIn, Succeeded
 from taskyard.lifecycle.claim import CONDITIONS
 from taskyard.lifecycle.put_off import put_off
-from taskyard_api import answers, explanations
+from taskyard_api import answers, explanations, health
 from taskyard_api.explanation_answers import Code, Explanation
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
 from tests.support.specs import register_worker, spec_named
+
+# Six attempts of the minute before this one.
+ENDED = """
+INSERT INTO task_count (span, at, queue, name, succeeded, runs, waits)
+VALUES ('hour', date_trunc('minute', now()) - interval '1 minute', 'default', 'diagnostics.echo', 6, '{}', '{}')
+"""
 
 
 def explained(api: Api, task: str, **headers: str) -> dict[str, Any]:
@@ -54,10 +60,11 @@ def test_a_task_that_only_waits_for_its_turn_has_a_place_in_its_queue_and_an_est
     found = explained(api, second)
     assert (codes(found), found["position"]) == (["in_line"], 2)
     assert "estimate_seconds" not in found, "nothing has ended in the last minutes"
-    execute(api, "INSERT INTO queue_minute VALUES ('default', date_trunc('minute', now()) - interval '1 minute', 6, 0)")
+    execute(api, ENDED)
     found = explained(api, second)
     assert 20 <= found["estimate_seconds"] <= 40, "six in one to two minutes, and two to go"
-    assert f"{found['estimate_seconds']:.0f} s" in found["summary"]
+    [told] = re.findall(r"in about (\d+) s", found["summary"])
+    assert abs(int(told) - found["estimate_seconds"]) < 1
     assert explained(api, first)["position"] == 1
 
 
@@ -77,7 +84,7 @@ def test_tasks_that_wait_for_a_limit_are_not_before_it(api: Api, monkeypatch: py
     execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=held[0])
     free = api.submit()["id"]
     held.append(limited(api, limits=crm))
-    execute(api, "INSERT INTO queue_minute VALUES ('default', date_trunc('minute', now()) - interval '1 minute', 6, 0)")
+    execute(api, ENDED)
     found = explained(api, free)
     assert (codes(found), found["position"]) == (["in_line"], 2), "only the one with a grant is before it"
     assert 20 <= found["estimate_seconds"] <= 40
@@ -138,6 +145,24 @@ def test_a_task_that_is_published_is_not_said_to_be_behind(api: Api) -> None:
     assert codes(explained(api, task)) == ["in_line"], "it was queued before the oldest that waits"
 
 
+def test_while_redis_takes_nothing_a_task_is_said_to_be_behind_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = api.submit()["id"]
+    execute(
+        api, "INSERT INTO outbox (id, task_ids, created_at) OVERRIDING SYSTEM VALUE SELECT 0, '{}', queued_at FROM task"
+    )
+    assert codes(explained(api, task)) == ["in_line"], "it is only on its way"
+    monkeypatch.setattr(health, "is_full", lambda memory: True)
+    assert codes(explained(api, task)) == ["unpublished", "no_scheduler"]
+    monkeypatch.undo()
+    a_scheduler_leads(api)
+    execute(api, "UPDATE leader SET broker_lost_at = now()")
+    assert codes(explained(api, task)) == ["unpublished"]
+    execute(api, "DELETE FROM outbox")
+    assert codes(explained(api, task)) == ["in_line"], "it was published before Redis went"
+
+
 def test_a_task_for_later_says_when(api: Api) -> None:
     task = api.submit(delay_seconds=3600)["id"]
     found = explained(api, task)
@@ -170,6 +195,18 @@ def test_a_task_that_a_worker_put_off_says_why(api: Api, reason: str, says: str)
     assert says in found["summary"]
 
 
+def test_of_a_task_that_no_worker_knows_the_cause_stands_before_what_follows_from_it(api: Api) -> None:
+    unknown = api.submit()["id"]
+    newer = api.submit()["id"]
+    execute(api, "UPDATE task SET version = 2 WHERE id = :id", id=newer)
+    execute(api, "UPDATE task SET name = 'own.unknown' WHERE id = :id", id=unknown)
+    with api.engine.connect() as conn:
+        put_off(conn, [unknown, newer], reason="unknown_task_type")
+    execute(api, "UPDATE queue SET paused_at = now() WHERE name = 'default'")
+    assert codes(explained(api, unknown)) == ["unknown_type", "put_off", "paused"]
+    assert codes(explained(api, newer)) == ["older_version", "put_off", "paused"]
+
+
 def test_a_step_names_the_steps_that_it_waits_for(api: Api) -> None:
     echo = {"name": "diagnostics.echo", "params": {"value": 1}}
     steps = {"one": echo, "two": {**echo, "queue": "low_priority"}, "last": {**echo, "needs": ["one", "two"]}}
@@ -182,6 +219,8 @@ def test_a_step_names_the_steps_that_it_waits_for(api: Api) -> None:
     worker.begin(by_name["one"])
     worker.end(by_name["one"])
     assert explained(api, by_name["last"])["summary"] == "It waits for steps of its workflow: two (queued)."
+    told = explained(api, by_name["last"], **{"Accept-Language": "de"})["summary"]
+    assert told == "Sie wartet auf Schritte ihres Workflows: two (eingereiht)."
 
 
 def test_a_key_of_some_queues_is_told_nothing_of_tasks_in_others(api: Api) -> None:
@@ -210,6 +249,20 @@ def test_a_running_task_says_since_when_where_and_until_when(api: Api) -> None:
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     execute(api, "UPDATE worker SET beat_at = now() - interval '1 hour'")
     assert codes(explained(api, task)) == ["worker_silent", "no_scheduler", "cancelling", "running", "progress"]
+
+
+def test_a_task_runs_once_its_worker_lists_it_or_has_had_it_for_a_second(api: Api) -> None:
+    worker = Worker(api.engine)
+    listed, late = (str(api.submit()["id"]) for _ in range(2))
+    for task in (listed, late):
+        worker.begin(task)
+        execute(api, "UPDATE task SET started_at = now() + interval '1 hour' WHERE id = :id", id=task)
+        found = explained(api, task)
+        assert codes(found) == ["claimed"]
+        assert found["summary"].startswith("It was given to w:0 at ")
+    execute(api, "UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)]", id=listed)
+    execute(api, "UPDATE task SET started_at = now() - interval '2 s' WHERE id = :id", id=late)
+    assert [codes(explained(api, task)) for task in (listed, late)] == [["running"], ["running"]]
 
 
 def test_a_task_that_has_ended_says_how(api: Api) -> None:
@@ -249,8 +302,10 @@ def test_attempts_are_told_in_words(api: Api) -> None:
     assert [(a["outcome"], a["message"]) for a in found["attempts"]] == [
         ("released", "Its worker gave it back: the worker stops."),
         ("crashed", "The process that ran it ended: killed by signal 9 (SIGKILL)."),
-        ("retrying", "It failed and was tried again: It went wrong."),
+        ("retrying", f"It failed and is tried again at {found['reasons'][0]['due_at'][:19]}Z: It went wrong."),
     ]
+    execute(api, "UPDATE task SET state = 'queued', due_at = NULL")
+    assert explained(api, task)["attempts"][-1]["message"] == "It failed and was tried again: It went wrong."
     assert "Traceback" not in str(found)
 
 
@@ -268,10 +323,44 @@ def test_what_is_not_there_or_not_yours_is_not_found(api: Api) -> None:
 
 
 def test_every_condition_of_a_claim_has_its_words() -> None:
-    """`limited` is told apart, by `limit_holders`."""
-    told = explanations.TOLD.keys() | explanations.OF_ONE_WORKER | {"limited"}
-    assert CONDITIONS.keys() - told == set()
+    told = explanations.TOLD.keys() | explanations.OF_ONE_WORKER | {explanations.LIMITED}
+    assert CONDITIONS.keys() == told
     assert {"in_line", "limited"} <= set(Code)
+
+
+def test_a_task_that_was_published_before_its_queue_had_a_limit_waits_for_that(api: Api) -> None:
+    first, second = api.submit()["id"], api.submit()["id"]
+    Worker(api.engine).begin(first)
+    api.http.patch("/api/v1/queues/default", json={"concurrent": 1})
+    (reason,) = [r for r in explained(api, second)["reasons"] if r["code"] != "no_scheduler"]
+    assert (reason["code"], reason["queue"], reason["concurrent"]) == ("limited", "default", 1)
+    assert [holder["task_id"] for holder in reason["holders"]] == [first]
+
+
+def test_a_limit_that_was_taken_away_is_told_until_the_leader_has_seen_it(api: Api) -> None:
+    task = limited(api, limits={"key": "crm", "concurrent": 1})
+    execute(api, "UPDATE task SET limits = NULL WHERE id = :id", id=task)
+    assert codes(explained(api, task)) == ["limited", "no_scheduler"]
+
+
+def test_nothing_is_said_to_happen_soon_that_waits_for_a_scheduler(api: Api) -> None:
+    expired, silent = api.submit()["id"], api.submit()["id"]
+    fresh = limited(api, limits={"key": "erp", "concurrent": 2})
+    execute(api, "UPDATE task SET expires_at = now() - interval '1 second' WHERE id = :id", id=expired)
+    Worker(api.engine).begin(silent)
+    execute(api, "UPDATE worker SET beat_at = now() - interval '1 day'")
+    said = [explained(api, task)["reasons"] for task in (expired, silent, fresh)]
+    texts = [r["message"] for reasons in said for r in reasons if r["code"] in {"expired", "worker_silent", "limited"}]
+    assert len(texts) == 3
+    assert all("a scheduler has to" in text.lower() for text in texts), texts
+
+
+def test_a_limit_in_a_paused_queue_is_looked_at_once_it_is_resumed(api: Api) -> None:
+    a_scheduler_leads(api)
+    fresh = limited(api, limits={"key": "erp", "concurrent": 2})
+    execute(api, "UPDATE queue SET paused_at = now() WHERE name = 'default'")
+    text = "Once its queue is resumed, the scheduler sees whether its limit erp has room for it."
+    assert text in [reason["message"] for reason in explained(api, fresh)["reasons"]]
 
 
 def limited(api: Api, **more: Any) -> str:
@@ -287,7 +376,9 @@ def test_a_limit_is_named_with_those_who_hold_it(api: Api) -> None:
     execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=first)
     (reason, *_) = explained(api, second)["reasons"]
     assert (reason["code"], reason["key"], reason["concurrent"]) == ("limited", "crm", 1)
-    assert reason["holders"] == [first]
+    (holder,) = reason["holders"]
+    assert (holder["task_id"], holder["name"], holder["state"]) == (first, "diagnostics.echo", "queued")
+    assert (reason["held"], datetime.fromisoformat(holder["since"]) <= datetime.now(UTC)) == (1, True)
     assert "limited" not in codes(explained(api, first))
 
 
@@ -297,7 +388,8 @@ def test_a_limit_of_a_queue_is_told_apart(api: Api) -> None:
     execute(api, "UPDATE queue SET concurrent = 1 WHERE name = 'default'")
     waiting = limited(api, limits={"key": "free", "concurrent": 5})
     (reason, *_) = explained(api, waiting)["reasons"]
-    assert (reason["code"], reason["queue"], reason["holders"]) == ("limited", "default", [running])
+    held_by = [holder["task_id"] for holder in reason["holders"]]
+    assert (reason["code"], reason["queue"], held_by, reason["held"]) == ("limited", "default", [running], 1)
     assert "key" not in reason
 
 

@@ -11,8 +11,11 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from taskyard.broker.names import Names
 from taskyard_api import health_answers
 from taskyard_api.health import is_full
+from taskyard_api.worker_answers import WorkerDetails
+from taskyard_dev.servers import Valkey
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -56,16 +59,34 @@ def test_what_waits_to_be_published_for_long_degrades(api: Api) -> None:
     assert (hidden["status"], hidden["pending"], hidden["oldest_at"]) == ("unhealthy", None, None)
 
 
-def test_a_full_redis_is_told(start_api: Callable[..., Api], redis_url: str) -> None:
-    api = start_api()
-    client = redis.Redis.from_url(redis_url)
-    before = str(client.config_get("maxmemory")["maxmemory"])
-    try:
+def test_tasks_that_redis_lost_are_told_while_a_scheduler_leads(api: Api, redis_url: str) -> None:
+    def told(key: str | None = None) -> Any:
+        client = api.http if key is None else api.client(key)
+        return client.get("/health/detailed").json()["components"]["scheduler"]["tasks_unaccounted"]
+
+    assert told() is None, "nobody looks"
+    with api.engine.begin() as conn:
+        conn.execute(
+            sa.text(
+                "INSERT INTO leader (name, holder, holder_name, epoch, expires_at, ticked_at)"
+                " VALUES ('scheduler', gen_random_uuid(), 's-1', 1, now() + interval '1 minute', now())"
+            )
+        )
+    assert told() == 0
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(Names("test").lost, 3)
+        assert told() == 3
+        assert told(api.key("read", queues=["default"])) is None, "of all queues"
+        client.delete(Names("test").lost)
+    with api.engine.begin() as conn:
+        conn.execute(sa.text("DELETE FROM leader"))
+
+
+def test_a_full_redis_is_told(start_api: Callable[..., Api], own_valkey: Valkey) -> None:
+    api = start_api(redis_url=own_valkey.url)
+    with redis.Redis.from_url(own_valkey.url) as client:
         client.config_set("maxmemory", 1)
         part = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["redis"]
-    finally:
-        client.config_set("maxmemory", before)
-        client.close()
     assert (part["status"], part["reason"]) == ("unhealthy", "ihr Speicher ist voll")
 
 
@@ -204,4 +225,8 @@ def test_health_shows_a_key_with_queues_only_their_tasks(api: Api) -> None:
         parts = client.get("/health/detailed").json()["components"]["workers"]
         by_worker = sorted(w["running_tasks"] for w in parts["workers"])
         assert (parts["active_tasks"], by_worker) == (running, [0, running]), "this one, and that with all kits"
-        assert client.get(f"/api/v1/workers/{worker.id}").json()["running_tasks"] == running
+        shown = WorkerDetails.model_validate(client.get(f"/api/v1/workers/{worker.id}").json())
+        assert shown.running_tasks == running
+        assert [(str(one.id), one.name, one.queue) for one in shown.tasks] == [
+            (task, "diagnostics.echo", "default")
+        ] * running

@@ -101,7 +101,12 @@ def test_a_body_is_read_although_the_client_would_like_another_protocol(api: Ser
         assert statuses(read_answers(wire)) == [202, 200]
     chunked = api.head("POST /api/v1/tasks", *CHUNKED, "Connection: upgrade", "Upgrade: websocket")
     assert statuses(api.send(chunked + CHUNKS + b"\r\n", half_close=True)) == [202]
-    assert api.count_tasks() == 4
+    with api.wire() as wire:
+        wire.sendall(api.submit("Connection: upgrade, close", "Upgrade: websocket"))
+        answers = read_answers(wire)
+        assert statuses(answers) == [202]
+        assert answers[0].headers["connection"] == "close"
+    assert api.count_tasks() == 5
 
 
 def test_trailers_are_dropped(api: Served) -> None:
@@ -294,7 +299,7 @@ def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
     )
     user = api.send(put + EVA)[0].json()["user_id"]
     filled = {"task_id": task, "item_id": item, "worker_id": worker, "user_id": user}
-    filled |= {name: str(uuid4()) for name in ("endpoint_id", "run_id", "workflow_id", "schedule_id")}
+    filled |= {name: str(uuid4()) for name in ("endpoint_id", "run_id", "workflow_id", "schedule_id", "group_id")}
     with_get = {path for path, kind in (ROUTES | PAGES).items() if hasattr(kind, "on_get")}
     assert len(with_get) > 15
     for path in (*with_get, "/openapi.json", "/nope", "/api/v1/tasks/x", "/api/v1/tasks?limit=x"):

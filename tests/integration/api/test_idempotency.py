@@ -173,10 +173,10 @@ def locked(api: Api, statement: str) -> Iterator[None]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that wait one second for PostgreSQL."""
+    """Requests that wait a few seconds for PostgreSQL: long enough to begin what they are cut off from."""
 
     def begin() -> None:
-        patience._of_request.set(patience.Patience(1.0))
+        patience._of_request.set(patience.Patience(2.5))
 
     monkeypatch.setattr(gate, "begin_request", begin)
 
@@ -220,6 +220,7 @@ def test_work_of_several_transactions_keeps_its_key_where_some_of_it_may_be_done
         raise LedgerUnavailable("the answer got lost")
 
     purge, headers = "/api/v1/queues/default/purge", {"Idempotency-Key": "p"}
+    wait_for(lambda: api.http.get("/api/v1/queues/default").status_code == 200, 10, "the API to make its queues")
     with monkeypatch.context() as patched:
         patched.setattr(queue_actions, "purge", lost)
         assert api.http.post(purge, json={}, headers=headers).status_code == 503

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from taskyard.lifecycle.limits import Granting
 from taskyard.store import fleet
+from taskyard.store.ledger import run_transaction
 from taskyard_api import load_answers
+from taskyard_scheduler.depth import Depth
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 
@@ -70,6 +73,28 @@ def test_what_waits_in_a_paused_queue_starts_no_worker(api: Api) -> None:
     with api.engine.connect() as conn:
         conn.execute(sa.text("UPDATE queue SET paused_at = now() WHERE name = 'default'"))
     assert numbers(load(api)) == (0, 1, 1)
+
+
+def test_what_waits_for_a_limit_starts_no_worker(api: Api) -> None:
+    for _ in range(3):
+        api.submit(limits={"key": "crm", "concurrent": 1})
+    api.submit()
+    assert numbers(load(api)) == (1, 0, 1)
+    run_transaction(api.engine, Granting().turn)
+    assert numbers(load(api)) == (2, 0, 2)
+
+
+def test_the_others_of_a_queue_where_many_wait_for_limits_are_those_of_the_last_count(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_COUNTED", 2)
+    for _ in range(3):
+        api.submit(limits={"key": "crm", "concurrent": 1})
+        api.submit()
+    assert numbers(load(api)) == (0, 0, 0)
+    with api.engine.connect() as conn:
+        Depth.snapshot(conn)
+    assert numbers(load(api)) == (2, 0, 2)
 
 
 def test_a_queue_is_counted_up_to_the_bound(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

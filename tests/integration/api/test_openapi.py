@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from sqlalchemy import Engine
 
@@ -21,9 +21,17 @@ PATHS = sorted(set(ROUTES) - ENDLESS)
 MAY_REFUSE_WHAT_FITS = {
     "/api/v1/analytics",
     "/api/v1/audit",
+    "/api/v1/crashes",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/discard",
+    "/api/v1/dead-letters/groups",
+    "/api/v1/dead-letters/restore",
     "/api/v1/dead-letters/retry",
+    "/api/v1/keys",
+    "/api/v1/operations",
+    "/api/v1/errors",
+    "/api/v1/statistics",
+    "/api/v1/queues/{name}/purge",
     "/api/v1/selection-runs",
     "/api/v1/records",
     "/api/v1/schedules",
@@ -80,6 +88,8 @@ def _attack(operation: Any, api: Api) -> None:
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def attack(case: Any) -> None:
+            # What is wrong is not sent: an empty list is no parameter.
+            assume([] not in (case.query or {}).values())
             case.call_and_validate(headers=headers, timeout=30)
 
         try:

@@ -11,7 +11,7 @@ import structlog
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.retry import retry_task
-from taskyard_api import answers, views
+from taskyard_api import answers, gate, views
 from taskyard_api.resources import task_actions
 from taskyard_api.resources.tasks import task_seen
 from tests.integration.api.conftest import Api
@@ -237,21 +237,17 @@ def test_a_retry_that_cannot_be_shown_is_not_done(api: Api, monkeypatch: pytest.
         assert conn.exec_driver_sql("SELECT state FROM task").scalar_one() == "cancelled"
 
 
-def test_lines_of_the_log_carry_request_and_trace(api: Api, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_the_log_carry_request_and_trace(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    configured = structlog.get_config()["processors"]
 
     def keep(_: Any, __: str, event: Any) -> Any:
         seen.append(structlog.contextvars.get_contextvars() | event)
         raise structlog.DropEvent
 
-    structlog.configure(processors=[keep])
-    try:
-        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        headers = {"traceparent": trace, "X-Request-ID": "find-me", "Authorization": "Bearer nonsense"}
-        assert api.client(None).get("/api/v1/tasks", headers=headers).status_code == 401
-    finally:
-        structlog.configure(processors=configured)
+    monkeypatch.setattr(gate, "log", structlog.wrap_logger(None, processors=[keep]))
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"traceparent": trace, "X-Request-ID": "find-me", "Authorization": "Bearer nonsense"}
+    assert api.client(None).get("/api/v1/tasks", headers=headers).status_code == 401
     assert [(e["request_id"], e["trace_id"]) for e in seen if e["event"] == "key_refused"] == [("find-me", trace[3:35])]
 
 

@@ -17,6 +17,7 @@ from taskyard.lifecycle import cancel_many
 from taskyard.lifecycle.cancel import hold_families
 from taskyard.store import ledger
 from taskyard.store.audit import Actor
+from taskyard_api import queue_answers
 from taskyard_api.resources import queue_actions
 from taskyard_client import AsyncClient, Client
 from tests.integration.api.conftest import Api
@@ -63,16 +64,24 @@ def test_a_paused_queue_says_since_when_and_by_whom_and_takes_submits(api: Api) 
     assert told["details"] == {"paused_at": paused["paused_at"]}
 
 
-def test_a_resume_is_told_to_the_workers(api: Api, shared_redis: redis.Redis) -> None:
+@pytest.mark.parametrize(
+    ("path", "hint"), [("pause", "recall"), ("purge", "recall"), ("resume", "resume"), ("", "recall")]
+)
+def test_what_holds_of_a_queue_is_told_to_the_workers(
+    api: Api, shared_redis: redis.Redis, path: str, hint: str
+) -> None:
     with shared_redis.pubsub(ignore_subscribe_messages=True) as hints:  # type: ignore[no-untyped-call]
         hints.subscribe(Names(api.settings.namespace).control)
-        post(api.http, f"{LOW}/resume")
+        if path:
+            post(api.http, f"{LOW}/{path}")
+        else:
+            assert api.http.patch(LOW, json={"concurrent": 4}).status_code == 200
         found = None
         for _ in range(50):
             if found := hints.get_message(timeout=0.2):
                 break
         assert found is not None
-        assert orjson.loads(found["data"]) == {"resume": ["low_priority"]}
+        assert orjson.loads(found["data"]) == {hint: ["low_priority"]}
 
 
 def test_limits_are_set_and_removed_one_by_one(api: Api) -> None:
@@ -113,7 +122,8 @@ def test_a_purge_cancels_what_waits_and_not_what_runs(api: Api) -> None:
     assert (looked["matched"], looked["changed"], looked["left"]) == (2, 0, 2)
     assert [task["id"] for task in looked["sample"]] == waiting
     assert states(api, waiting) == ["queued", "scheduled"]
-    assert post(api.http, f"{LOW}/purge") == {"matched": 2, "changed": 2, "left": 0, "sample": []}
+    purged = post(api.http, f"{LOW}/purge")
+    assert (purged["matched"], purged["changed"], purged["left"], purged["sample"]) == (2, 2, 0, [])
     assert states(api, [*waiting, running, other]) == ["cancelled", "cancelled", "running", "queued"]
     (told,) = audited(api, "queue.purge")
     assert (told["target"]["id"], told["details"]) == ("low_priority", {"changed": 2, "ids": waiting})
@@ -121,11 +131,21 @@ def test_a_purge_cancels_what_waits_and_not_what_runs(api: Api) -> None:
     assert len(audited(api, "queue.purge")) == 1
 
 
+def test_a_purge_needs_no_body(api: Api) -> None:
+    api.submit()
+    answer = api.http.post("/api/v1/queues/default/purge")
+    assert (answer.status_code, answer.json()["changed"]) == (200, 1)
+    text = api.http.post("/api/v1/queues/default/purge", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert text.status_code == 415
+
+
 def test_a_purge_goes_in_batches_and_says_what_is_left(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [api.submit(queue="low_priority")["id"] for _ in range(7)]
     monkeypatch.setattr(queue_actions, "MOST_PURGED", 4)
     purge = cancel_many.purge
-    monkeypatch.setattr(queue_actions, "purge", lambda conn, queue, by: purge(conn, queue, by=by, limit=2))
+    monkeypatch.setattr(
+        queue_actions, "purge", lambda conn, queue, by, until: purge(conn, queue, by=by, until=until, limit=2)
+    )
     first = post(api.http, f"{LOW}/purge")
     assert (first["matched"], first["changed"], first["left"]) == (7, 4, 3)
     assert states(api, ids) == ["cancelled"] * 4 + ["queued"] * 3, "the oldest first"
@@ -205,3 +225,26 @@ def test_the_client_for_asyncio_has_them_too(api: Api) -> None:
             assert (await client.queues.purge("low_priority")).left == 0
 
     asyncio.run(use())
+
+
+def test_what_waits_is_told_by_type_with_what_a_limit_holds(api: Api) -> None:
+    first = api.submit(queue="low_priority")
+    for _ in range(2):
+        api.submit(queue="low_priority", limits={"key": "customer", "concurrent": 1})
+    api.submit(
+        queue="low_priority", name="email.send", params={"to_email": "a@example.org", "subject": "s", "text": "t"}
+    )
+    api.submit(queue="low_priority", delay_seconds=60)
+    told = api.http.get(f"{LOW}/waiting").json()
+    queue_answers.WaitingTypes.model_validate(told)
+    assert [(one["name"], one["tasks"], one["held"]) for one in told["items"]] == [
+        ("diagnostics.echo", 3, 2),
+        ("email.send", 1, 0),
+    ]
+    assert (told["counted"], told["held"], told["has_more"]) == (4, 2, False)
+    assert told["items"][0]["oldest_at"] == first["created_at"]
+    mine = api.client(api.key("read", queues=["low_priority"]))
+    assert mine.get(f"{LOW}/waiting").status_code == 200
+    assert mine.get("/api/v1/queues/default/waiting").status_code == 404
+    assert api.client(api.key("manage")).get(f"{LOW}/waiting").status_code == 403
+    assert api.http.get("/api/v1/queues/nope/waiting").status_code == 404

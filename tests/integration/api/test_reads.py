@@ -1,6 +1,7 @@
 """Reads: a task, its status, stable lists, queues, workers."""
 
 import itertools
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -253,6 +254,54 @@ def test_task_types_queues_and_workers(api: Api) -> None:
     assert api.http.get(f"/api/v1/workers/{worker.id}").json()["state"] == "lost"
     hidden = api.client(api.key("read", queues=["selection"]))
     assert hidden.get(f"/api/v1/workers/{worker.id}").status_code == 404
+
+
+def test_workers_that_live_are_found_however_many_have_stopped_since(api: Api) -> None:
+    worker = Worker(api.engine)
+    with api.engine.connect() as conn:
+        conn.execute(
+            sa.text("""
+            INSERT INTO worker (id, name, host, pid, version, queues, task_types, processes, threads, state, stopped_at)
+            SELECT CAST('ffffffff-0000-7000-8000-' || lpad(n::text, 12, '0') AS uuid), 'old-' || n, 'h', 1, '1',
+                '{default}', '{}', 1, 1, 'stopped', now()
+            FROM generate_series(1, 250) n
+            """)
+        )
+
+    def found(query: str, client: httpx.Client = api.http) -> list[str]:
+        return [one["id"] for one in client.get(f"/api/v1/workers?{query}").json()["items"]]
+
+    assert str(worker.id) not in found("limit=200")
+    assert str(worker.id) in found("alive=true")
+    assert str(worker.id) in found("alive=true&queue=default")
+    assert len(found("alive=false&limit=200")) == 200
+    assert found("queue=none-serves-it") == []
+    parts = api.http.get("/health/detailed").json()["components"]["workers"]
+    assert (parts["status"], parts["workers_count"]) == ("healthy", 2), "this one, and that with all kits"
+    restricted = api.client(api.key("read", queues=["low_priority"]))
+    assert found("queue=low_priority&alive=true", restricted) != []
+    assert found("queue=default", restricted) == [], "not even whether there are any"
+
+
+def test_a_worker_tells_its_attempts_to_keys_that_see_all_its_queues(api: Api) -> None:
+    worker = Worker(api.engine)
+    ended = {"succeeded": 7, "failed": 1, "retried": 2, "crashed": 0, "cancelled": 3}
+    with api.engine.connect() as conn:
+        conn.execute(
+            sa.text(
+                "UPDATE worker SET attempts = CAST(:ended AS jsonb), load_average = '{0.5,0.25,0.125}',"
+                " queues = '{default,selection}' WHERE id = :id"
+            ),
+            {"ended": json.dumps(ended), "id": worker.id},
+        )
+    told = {}
+    for queues in (None, ("default", "selection"), ("default",)):
+        client = api.client(api.key("read", queues=queues and list(queues)))
+        shown = worker_answers.WorkerDetails.model_validate(client.get(f"/api/v1/workers/{worker.id}").json())
+        assert shown.load_average == [0.5, 0.25, 0.125]
+        assert "diagnostics.echo" in shown.task_types
+        told[queues] = shown.attempts and shown.attempts.model_dump()
+    assert told == {None: ended, ("default", "selection"): ended, ("default",): None}
 
 
 def test_large_numbers_are_shown_as_they_were_sent(api: Api) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from taskyard.domain.tasks import Failed, Fault
+
 from .conftest import Api
+from .worker import Worker
 
 PATH = "/api/v1/schedules"
 
@@ -169,8 +172,36 @@ def test_triggering_by_hand_is_a_task_and_a_fire(api: Api) -> None:
     task = api.http.get(f"/api/v1/tasks/{fire['task_id']}").json()
     assert (task["schedule_id"], task["params"], task["state"]) == (made["id"], {"value": 1}, "queued")
     assert api.http.get(f"{path}/fires").json() == {"items": [fire], "next_cursor": None}
+    assert [one["last_fire"] for one in api.http.get(PATH).json()["items"]] == [fire]
+    assert fire["task_state"] == "queued"
     again = api.http.post(f"{path}/trigger")
     assert (again.status_code, again.json()["code"]) == (409, "state_conflict")
+
+
+def test_a_schedule_is_in_trouble_while_its_last_task_is_a_dead_letter_or_missing(api: Api) -> None:
+    made = {name: make(api.http, name=name)["id"] for name in ("fails", "works", "has-no-worker", "never-due")}
+
+    def troubled(is_so: bool = True) -> set[str]:
+        answer = api.http.get(PATH, params={"troubled": str(is_so).lower()})
+        return {one["name"] for one in answer.json()["items"]}
+
+    task_id = api.http.post(f"{PATH}/{made['fails']}/trigger").json()["task_id"]
+    api.http.post(f"{PATH}/{made['works']}/trigger")
+    with api.engine.begin() as conn:
+        conn.execute(
+            sa.text("INSERT INTO schedule_fire (schedule_id, due_at, outcome) VALUES (:id, now(), 'no_live_worker')"),
+            {"id": made["has-no-worker"]},
+        )
+    assert troubled() == {"has-no-worker"}
+    worker = Worker(api.engine)
+    worker.begin(task_id)
+    worker.end(task_id, Failed(Fault("boom", "It went wrong.", "ValueError", retryable=True)))
+    assert troubled() == {"fails", "has-no-worker"}
+    assert troubled(False) == {"works", "never-due"}
+    restricted = api.client(api.key("read", queues=["low_priority"]))
+    assert restricted.get(PATH, params={"troubled": "true"}).json()["items"] == []
+    api.http.post("/api/v1/dead-letters/discard", json={"ids": [task_id]})
+    assert troubled() == {"has-no-worker"}
 
 
 def test_fires_are_paged_by_due_time(api: Api) -> None:

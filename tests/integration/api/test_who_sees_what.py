@@ -15,6 +15,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
+from taskyard.domain.error_groups import Group
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Outcome, Succeeded
 from taskyard.store import tree_items
@@ -59,6 +60,7 @@ class Stock:
         as_run(api, *self.runs)
         self.flows = [self._flow(), self._flow(Failed(FAULT)), self._flow(Succeeded(STORED))]
         self.schedule = str(api.http.post("/api/v1/schedules", json=SCHEDULE).json()["id"])
+        self.error = failed_alike(api, self.dead[0])
         self.item = str(api.http.post(ITEMS, content=MARKER.encode(), headers=headers).json()["item_id"])
 
     def _begun(self, outcome: Outcome | None = None) -> str:
@@ -98,6 +100,8 @@ class Stock:
             "run_id": [*self.runs, self.tasks[0]],
             "workflow_id": [*self.flows, str(uuid4())],
             "schedule_id": [self.schedule, str(uuid4())],
+            "group_id": [self.error, str(uuid4())],
+            "key_id": [str(uuid4())],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -137,6 +141,9 @@ class Stock:
             {"json": {**SCHEDULE, "name": f"{MARKER}-{uuid4()}"}},
             {"json": {**SCHEDULE, "trigger": {"cron": MARKER, "timezone": MARKER}}},
             {"json": {"kind": "run_select", "selection_params": MARKER, "tags": [MARKER]}},
+            {"json": {"name": MARKER, "scopes": ["read"]}},
+            {"json": {"action": "cancel", "filter": {"tag": MARKER}, "dry_run": True}},
+            {"json": {"action": "discard", "filter": {"code": MARKER}}},
             {"json": USAGE},
             {"json": {"events": [{"model": MARKER, "tokens": MARKER, "at": MARKER}]}},
             {"content": MARKER, "headers": {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}},
@@ -150,6 +157,18 @@ def as_run(api: Api, task: str, *gone: str) -> None:
         changed = sa.text("UPDATE task SET name = 'selection.run_select' WHERE id = ANY(CAST(:ids AS uuid[]))")
         conn.execute(changed, {"ids": [task, *gone]})
         conn.execute(sa.text("DELETE FROM task WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": [*gone]})
+
+
+def failed_alike(api: Api, task: str) -> str:
+    """The group of the task's failure, as the leader makes it."""
+    group = Group("default", "diagnostics.echo", "boom", MARKER)
+    made = sa.text(
+        "INSERT INTO error_group (id, queue, name, code, place, failures, first_seen_at, last_seen_at, task_ids)"
+        " VALUES (:id, :queue, :name, :code, :place, 1, now(), now(), ARRAY[CAST(:task AS uuid)])"
+    )
+    with api.engine.begin() as conn:
+        conn.execute(made, {"id": group.id, **group._asdict(), "task": task})
+    return str(group.id)
 
 
 def registered(http: httpx.Client) -> str:
@@ -221,6 +240,9 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
         ("POST", "/api/v1/schedules"),
         ("GET", "/api/v1/schedules/{schedule_id}"),
         ("POST", "/api/v1/schedules/{schedule_id}/pause"),
+        ("GET", "/api/v1/errors"),
+        ("GET", "/api/v1/errors/{group_id}"),
+        ("POST", "/api/v1/errors/{group_id}/solve"),
     } <= shown
 
 
@@ -341,6 +363,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
     api.http.post(f"/api/v1/schedules/{made['id']}/trigger")
     known = {
         "schedule_id": [made["id"]],
+        "group_id": [failed_alike(api, hidden["id"])],
         "task_id": [hidden["id"], seen["id"]],
         "item_id": [uploaded(api.http)],
         "worker_id": [str(worker.id)],

@@ -43,16 +43,21 @@ def test_a_worker_is_asked_and_hears_of_it_at_once(api: Api, redis_url: str, cal
         heard.subscribe(Names(api.settings.namespace).control)
         heard.get_message(timeout=1.0)
         answer = api.http.post(f"/api/v1/workers/{worker}/{call}", json=body)
-        hint = wait_for(lambda: heard.get_message(timeout=1.0), 5, "a hint")
+
+        def of_workers() -> Any:
+            hint = heard.get_message(timeout=1.0)
+            return hint and orjson.loads(hint["data"]).get("workers")  # others tell of queues
+
+        hinted = wait_for(of_workers, 5, "a hint")
     client.close()
-    assert orjson.loads(hint["data"]) == {"workers": [str(worker)]}
+    assert hinted == [str(worker)]
     assert answer.status_code == 202, answer.text
     shown = worker_answers.WorkerShown.model_validate_json(answer.content)
     assert (shown.id, shown.state) == (worker, "draining" if call == "drain" else "running")
     assert [shown.drain_asked_at is not None, shown.restart_asked_at is not None, shown.processes_asked] == [
         call == "drain", call == "restart", "2:8" if call == "pool" else None,
     ]  # fmt: skip
-    assert answer.json() == api.http.get(f"/api/v1/workers/{worker}").json()
+    assert {**answer.json(), "tasks": []} == api.http.get(f"/api/v1/workers/{worker}").json()
     [row] = audited(api, worker)
     assert (row["action"], row["details"]["name"]) == (f"worker.{call}", "own")
 

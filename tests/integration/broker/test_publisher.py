@@ -22,10 +22,15 @@ from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard_dev.valkey import Valkey
+from tests.support.fleet import wait_for
 
 
 def publications(number: int, queue: str = "default") -> list[Publication]:
     return [Publication(new_id(), queue, 1) for _ in range(number)]
+
+
+def is_unwatched(publisher: Publisher) -> bool:
+    return publisher.is_unwatched
 
 
 def ids_and_payloads(client: redis.Redis, names: Names, queue: str) -> tuple[list[bytes], set[bytes]]:
@@ -134,6 +139,35 @@ def test_changes_are_published_in_one_message(client: redis.Redis, names: Names,
         }
         for c in changes
     ]
+
+
+def test_changes_that_nobody_receives_are_left_out_until_somebody_does(
+    client: redis.Redis, names: Names, publisher: Publisher
+) -> None:
+    changes = [Change(new_id(), "email.send", "default", State.RUNNING, 1, None)]
+    assert is_unwatched(publisher) is False
+    publisher.publish((), changes)
+    assert is_unwatched(publisher)
+    with client.pubsub() as listener:  # type: ignore[no-untyped-call]
+        listener.subscribe(names.events)
+        listener.get_message(timeout=2)
+        wait_for(lambda: not is_unwatched(publisher))
+        publisher.publish((), changes)
+        assert not is_unwatched(publisher)
+        assert listener.get_message(timeout=2) is not None
+
+
+def test_changes_left_out_cost_no_round_trip_and_hold_up_no_message(
+    client: redis.Redis, names: Names, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [Change(new_id(), "email.send", "default", State.RUNNING, 1, None)]
+    publisher.publish((), changes)
+    with monkeypatch.context() as patched:
+        patched.delattr(redis.Redis, "pipeline")
+        assert publisher.is_unwatched
+        publisher.publish((), changes)
+    assert publisher.publish(publications(2), changes) == 2
+    assert client.llen(names.queue("default")) == 2
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "wrong password"])

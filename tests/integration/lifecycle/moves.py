@@ -47,6 +47,7 @@ _BLOCK = compose(Verb(name="block", edges=along(Event.BLOCK, out_of=FINAL), wher
 _CI = Actor("ci")
 LIMITS = Limits("k", concurrent=1)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
+_DAY = timedelta(days=1)
 CALLBACK = {"url": "https://receiver.test/", "endpoint_id": str(new_id()), "on": ["final"], "told": True}
 
 
@@ -75,8 +76,11 @@ def asserts(worker: Worker, task_id: UUID) -> object:
 
 
 def replays(worker: Worker, task_id: UUID) -> object:
-    wanted = dead_letters.Wanted(ids=[task_id])
-    return replay.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
+    """A dead letter, or one that was cancelled."""
+    return [
+        verb(worker.conn, dead_letters.Wanted(ids=[task_id], cancelled=cancelled), by=_CI, life=_DAY, per_second=50)
+        for verb, cancelled in ((replay.replay_dead_letters, False), (replay.replay_cancelled, True))
+    ]
 
 
 def submits(worker: Worker, task_id: UUID, *, limits: Limits | None = LIMITS) -> object:
@@ -94,6 +98,10 @@ def changes(worker: Worker, task_id: UUID, **given: Any) -> object:
 
 def discards(worker: Worker, task_id: UUID) -> object:
     return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
+
+
+def restores(worker: Worker, task_id: UUID) -> object:
+    return replay.restore_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id], discarded=True), by=_CI)
 
 
 def blocks(worker: Worker, task_id: UUID) -> object:
@@ -130,6 +138,7 @@ MOVES: Mapping[Event, Move] = {
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
     Event.DISCARD: discards,
+    Event.RESTORE: restores,
 }
 
 
@@ -149,6 +158,8 @@ def prepare(conn: Connection, worker: Worker, edge: Edge, *, hold: str, has_limi
         columns |= limited(state, event)
     if event is Event.EXPIRE:
         columns["expires_at"] = sa.func.now() + PAST
+    if event is Event.RESTORE:
+        columns["discarded_at"] = sa.func.now()
     task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)
     hold_key(conn, task_id, hold, key=str(task_id))
     statement = "INSERT INTO task_progress (task_id, attempt, current) VALUES (:id, 1, 5)"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.errors import Fenced
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, State, Succeeded
-from taskyard.lifecycle import finish, rescue
+from taskyard.lifecycle import cancel as cancelling
+from taskyard.lifecycle import finish, rescue, retry
 from taskyard.lifecycle.cancel import cancel, cancel_descendants
+from taskyard.lifecycle.follow import follow
 from taskyard.lifecycle.submit import submit_children
-from taskyard.store import ledger
+from taskyard.store import ledger, left_children
+from taskyard.store.audit import Actor
 
 from .rows import FAULT, Worker, attempts, claim_of, events, new, put, read, state_of
 
@@ -36,6 +41,86 @@ def test_children_and_their_children_follow(conn: Connection, worker: Worker) ->
     assert read(conn, runs).cancel_requested_at
     assert events(conn, waits) == ["cancelled"]
     assert events(conn, runs) == ["cancel_requested"]
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancelling, "MOST_HELD", 3)
+
+
+def follow_all(engine: Engine, *, limit: int = 2) -> int:
+    """Each page in a transaction of its own, as the leader has it; answers how many there were."""
+    pages = 0
+    with ledger.connection(engine) as conn:
+        while left_children.are_there(conn):
+            ledger.run_transaction(engine, lambda own: follow(own, limit=limit))
+            pages += 1
+    return pages
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_what_is_too_much_for_one_transaction_follows_in_others(
+    engine: Engine, conn: Connection, worker: Worker
+) -> None:
+    """Through children that have ended, and not through those that leave theirs."""
+    parent = put(conn, State.RUNNING, worker_id=worker.id)
+    waits = [put(conn, State.QUEUED, parent_id=parent) for _ in range(4)]
+    runs = put(conn, State.RUNNING, worker_id=worker.id, parent_id=parent)
+    done = put(conn, State.SUCCEEDED, parent_id=parent)
+    grandchildren = [put(conn, State.RETRYING, parent_id=done) for _ in range(5)]
+    leaves = put(conn, State.QUEUED, parent_id=parent, on_cancel="leave_children")
+    left = put(conn, State.QUEUED, parent_id=leaves)
+    assert cancel_tree(conn, parent) == set()
+    assert {state_of(conn, i) for i in (*waits, *grandchildren)} == {State.QUEUED, State.RETRYING}
+    assert follow_all(engine) > 5
+    assert {state_of(conn, i) for i in (*waits, *grandchildren, leaves)} == {State.CANCELLED}
+    assert read(conn, runs).cancel_requested_at
+    assert (state_of(conn, done), state_of(conn, left)) == (State.SUCCEEDED, State.QUEUED)
+    told = "SELECT data FROM task_event WHERE task_id = :id"
+    for one in (waits[0], grandchildren[0]):
+        assert conn.execute(sa.text(told), {"id": one}).scalar_one() == {"by": "ci", "follows": str(parent)}
+    assert conn.execute(sa.text("SELECT count(*) FROM pace")).scalar_one() == 0
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_what_follows_later_is_what_was_there_when_the_parent_was_cancelled(engine: Engine, conn: Connection) -> None:
+    """A child that is run again after its turn goes on, and so does what the parent submits when it runs again."""
+    parent = put(conn, State.QUEUED)
+    first, *others = [put(conn, State.QUEUED, parent_id=parent) for _ in range(5)]
+    cancel_tree(conn, parent)
+    ledger.run_transaction(engine, lambda own: follow(own, limit=2))
+    assert state_of(conn, first) is State.CANCELLED
+    retry.retry(conn, [first, parent], life=timedelta(hours=1))
+    later = put(conn, State.QUEUED, parent_id=parent)
+    follow_all(engine)
+    assert [state_of(conn, i) for i in (first, later)] == [State.QUEUED, State.QUEUED]
+    assert {state_of(conn, i) for i in others} == {State.CANCELLED}
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_transaction_that_dies_leaves_its_children_to_the_next(engine: Engine, conn: Connection) -> None:
+    parent = put(conn, State.QUEUED)
+    children = [put(conn, State.QUEUED, parent_id=parent) for _ in range(5)]
+    cancel_tree(conn, parent)
+
+    def dies(own: Connection) -> None:
+        follow(own, limit=2)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        ledger.run_transaction(engine, dies)
+    assert follow_all(engine) == 3
+    assert {state_of(conn, i) for i in children} == {State.CANCELLED}
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_cancellation_locks_a_bounded_number_of_tasks(engine: Engine, conn: Connection) -> None:
+    parent = put(conn, State.QUEUED)
+    children = [put(conn, State.QUEUED, parent_id=parent) for _ in range(5)]
+    free = sa.text("SELECT count(*) FROM (SELECT FROM task WHERE id = ANY(:ids) FOR UPDATE SKIP LOCKED) t")
+    with ledger.transaction(engine) as own:
+        cancelling.cancel_task(own, parent, by=Actor("ci"))
+        assert conn.execute(free, {"ids": children}).scalar_one() == 5
 
 
 def test_children_are_left_where_the_parent_says_so(conn: Connection, worker: Worker) -> None:

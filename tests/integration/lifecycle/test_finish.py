@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, finish
+from taskyard.lifecycle import cancel, finish, promote
 from taskyard.lifecycle.committed import Committed
 
-from .rows import FAULT, Worker, attempts, outbox, put, read
+from .rows import FAULT, PAST, Worker, attempts, events, hold_key, key_holders, outbox, put, read
 
 NOT_SUCCESSES = [Failed(FAULT), RetryIn(FAULT, timedelta(seconds=60)), Cancelled(), Released("drained")]
 
@@ -46,6 +46,36 @@ def test_a_success_keeps_its_result_and_one_attempt(worker: Worker) -> None:
     assert attempt.finished_at - attempt.started_at == timedelta(seconds=2)
     assert (row.finished_at - attempt.finished_at).total_seconds() == pytest.approx(1, abs=0.01)
     assert row.started_at == attempt.started_at
+
+
+def test_plain_successes_are_recorded_as_a_success_among_other_ends(worker: Worker) -> None:
+    def seen(others: list[finish.Finished], **flags: Any) -> tuple[Any, ...]:
+        task_id = put(worker.conn, State.RETRYING, publication=1, due=PAST, cancel_requested_at=sa.func.now())
+        hold_key(worker.conn, task_id, "active", key=str(task_id))
+        promote.promote(worker.conn)
+        claim_id = uuid4()
+        worker.claim([task_id], claim_id)
+        end = finish.Finished(task_id, claim_id, Succeeded({"n": 1}, partial=True), 2.0, 1.0, 2**40, **flags)
+        stale = finish.Finished(put(worker.conn, State.RUNNING), uuid4(), Succeeded(None), 0.1, **flags)
+        recorded = finish.finish(worker.conn, [end, stale, *others])
+        change = next(c for c in recorded.answer if c.task_id == task_id)
+        assert len(recorded.answer) == 1 + len(others)
+        assert not key_holders(worker.conn)
+        row = read(worker.conn, task_id)
+        (attempt,) = attempts(worker.conn, task_id)
+        assert row.started_at == attempt.started_at
+        return (
+            (change.state, change.attempt),
+            (row.state, row.result, row.partial, row.error, row.failures, row.claim, row.worker_id, row.worker),
+            (row.due_at, row.publication, row.attempt, row.finished_at is None, row.run_at < row.started_at),
+            (attempt.outcome, attempt.attempt, attempt.worker, attempt.peak_memory_bytes, attempt.retry_at),
+            (attempt.finished_at - attempt.started_at, attempt.queued_at is None, attempt.error),
+            events(worker.conn, task_id),
+        )
+
+    plain: dict[str, Any] = {"calls_back": False, "is_step": False, "is_limited": False}
+    failing = finish.Finished(*running(worker), Failed(FAULT), 0.1, **plain)
+    assert seen([], **plain) == seen([failing], **plain) == seen([])
 
 
 def test_a_failure_keeps_its_fault_and_its_traceback_apart(worker: Worker) -> None:

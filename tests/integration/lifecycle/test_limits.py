@@ -1,12 +1,9 @@
-"""Limits of keys and queues: exact, in turn, granted before publication."""
+"""Limits of keys and queues: exact, granted before publication, given back by whatever ends them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -14,54 +11,23 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.domain.limits import Granted, Waiting
 from taskyard.domain.new_tasks import Limits
-from taskyard.domain.tasks import Failed, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, change, claim, finish, limits, promote, put_off, rescue, retry, submit
+from taskyard.domain.tasks import Failed, Released, RetryIn, State
+from taskyard.lifecycle import (
+    cancel,
+    change,
+    claim,
+    finish,
+    limits,
+    promote,
+    put_off,
+    rescue,
+    retry,
+    submit,
+)
 from taskyard.lifecycle.limits import Granting
-from taskyard.store import ledger
 
+from .limited import end, kept_turn, limited, plain, set_queue, settle, stands, turn
 from .rows import FAULT, PAST, Worker, new, outbox, put, read
-
-
-def limited(conn: Connection, count: int, key: str = "k", *, queue: str = "default", **limit: float) -> list[UUID]:
-    """New tasks with this limit, 1 at a time by default."""
-    given = Limits(key, **(limit or {"concurrent": 1}))  # type: ignore[arg-type]
-    tasks = [new(limits=given, queue=queue) for _ in range(count)]
-    return [made.id for made in submit.submit(conn, tasks).answer]
-
-
-def plain(conn: Connection, count: int, queue: str = "default") -> list[UUID]:
-    return [made.id for made in submit.submit(conn, [new(queue=queue) for _ in range(count)]).answer]
-
-
-def set_queue(conn: Connection, queue: str = "default", **columns: Any) -> None:
-    conn.execute(sa.text("INSERT INTO queue (name) VALUES (:q) ON CONFLICT DO NOTHING"), {"q": queue})
-    table = sa.table("queue", sa.column("name"), *map(sa.column, columns))
-    conn.execute(sa.update(table).where(table.c.name == queue).values(**columns))
-    limits.changed(conn, queue)
-
-
-def turn(engine: Engine, granting: Granting | None = None) -> list[UUID]:
-    """The tasks that one turn of the leader publishes."""
-    done = ledger.run_transaction(engine, (granting or Granting()).turn)
-    return [p.task_id for p in done.publications]
-
-
-def settle(engine: Engine, granting: Granting | None = None) -> list[UUID]:
-    """What turns publish until one publishes nothing."""
-    found: list[UUID] = []
-    granting = granting or Granting()
-    while some := turn(engine, granting):
-        found += some
-    return found
-
-
-def stands(conn: Connection, ids: list[UUID]) -> Counter[str | None]:
-    return Counter(read(conn, i).limited for i in ids)
-
-
-def end(conn: Connection, worker: Worker, ids: list[UUID]) -> None:
-    for won in worker.claim(ids):
-        finish.finish(conn, [finish.Finished(won.id, won.claim, Succeeded(1), 0.1, is_limited=won.is_limited)])
 
 
 def test_what_has_a_limit_is_not_published_by_its_submit(conn: Connection) -> None:
@@ -135,39 +101,6 @@ def test_a_retry_of_a_person_waits_for_the_limit(conn: Connection, engine: Engin
     assert settle(engine) == [task_id]
 
 
-def test_one_key_with_many_tasks_does_not_hold_up_another(conn: Connection, engine: Engine, worker: Worker) -> None:
-    set_queue(conn, concurrent=1)
-    many = limited(conn, 50, "many", concurrent=9)
-    few = limited(conn, 3, "few", concurrent=9)
-    granting, order = Granting(), []
-    for _ in range(6):
-        (one,) = settle(engine, granting)
-        order.append("few" if one in few else "many")
-        end(conn, worker, [one])
-    assert order in (["few", "many"] * 3, ["many", "few"] * 3)
-    assert stands(conn, many)["waiting"] == 47
-
-
-def test_what_has_no_key_and_what_has_one_take_turns(conn: Connection, engine: Engine, worker: Worker) -> None:
-    set_queue(conn, concurrent=1)
-    without, with_key = plain(conn, 5), limited(conn, 5, concurrent=9)
-    granting, order = Granting(), []
-    for _ in range(6):
-        (one,) = settle(engine, granting)
-        order.append(one in with_key)
-        end(conn, worker, [one])
-    assert order.count(True) == order.count(False) == 3
-    assert stands(conn, without)["freed"] == 3
-
-
-def test_a_key_without_room_leaves_its_queue_to_others(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, concurrent=2)
-    blocked = limited(conn, 3, "blocked")
-    assert settle(engine) == blocked[:1]
-    (other,) = limited(conn, 1, "other")
-    assert settle(engine) == [other]
-
-
 def test_a_limit_of_a_queue_holds_back_what_was_published_before(
     conn: Connection, engine: Engine, worker: Worker
 ) -> None:
@@ -192,60 +125,12 @@ def test_a_limit_that_is_raised_or_removed_lets_go_what_waits(conn: Connection, 
     assert stands(conn, ids) == {"granted": 6}
 
 
-def test_more_than_a_page_waits(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, concurrent=1)
-    ids = plain(conn, limits.PAGE * 2 + 10)
-    set_queue(conn, concurrent=None)
-    assert sorted(settle(engine)) == sorted(ids)
-
-
-def test_more_keys_than_a_walk_takes_all_get_their_turn(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, concurrent=limits.KEYS + 50)
-    keys = [f"k{n:04}" for n in range(limits.KEYS + 50)]
-    tasks = [new(limits=Limits(key, 1)) for key in keys]
-    ids = [made.id for made in submit.submit(conn, tasks).answer]
-    assert sorted(settle(engine)) == sorted(ids)
-
-
-def test_a_rate_lets_one_go_and_says_when_it_has_to_look_again(conn: Connection, engine: Engine) -> None:
-    limited(conn, 3, per_second=0.5)
-    granting = Granting()
-    done = ledger.run_transaction(engine, granting.turn)
-    assert (len(done.publications), done.answer.granted) == (1, 1)
-    assert 1.0 < done.answer.due_in <= 2.0
-    assert not turn(engine, granting)
-
-
 def test_a_paused_queue_gives_no_grants_until_it_is_resumed(conn: Connection, engine: Engine) -> None:
     set_queue(conn, paused_at=sa.func.now())
     ids = limited(conn, 1)
     assert not settle(engine)
     set_queue(conn, paused_at=None)
     assert settle(engine) == ids
-
-
-def test_a_new_leader_looks_at_everything_that_waits(conn: Connection, engine: Engine) -> None:
-    ids = limited(conn, 2)
-    conn.execute(sa.text("DELETE FROM limit_mark"))
-    granting = Granting()
-    assert not settle(engine, granting)
-    ledger.run_transaction(engine, granting.begin)
-    assert settle(engine, granting) == ids[:1]
-
-
-def test_a_turn_without_limits_is_one_look(conn: Connection, engine: Engine) -> None:
-    plain(conn, 3)
-    statements: list[str] = []
-
-    def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    sa.event.listen(engine, "before_cursor_execute", note)
-    try:
-        assert not turn(engine)
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) == 1
 
 
 def test_what_waits_in_a_queue_whose_limit_has_been_removed_is_found_without_a_mark(
@@ -287,21 +172,6 @@ def test_what_lost_its_process_keeps_its_place_in_a_limit_that_came_meanwhile(
     assert limited(conn, 1) != settle(engine)
 
 
-@pytest.mark.parametrize("closed", [{"paused_at": sa.func.now()}, {"concurrent": 1}])
-def test_a_queue_without_room_keeps_no_key_from_its_other_queues(
-    conn: Connection, engine: Engine, worker: Worker, closed: dict[str, Any]
-) -> None:
-    set_queue(conn, "closed", **closed)
-    if "concurrent" in closed:
-        set_queue(conn, "closed", paused_at=None)
-        plain(conn, 1, "closed")
-        settle(engine)
-    oldest = limited(conn, 3, queue="closed")
-    (other,) = limited(conn, 1)
-    assert settle(engine) == [other]
-    assert stands(conn, oldest) == {"waiting": 3}
-
-
 def test_a_pause_takes_back_what_no_worker_has_claimed(conn: Connection, engine: Engine, worker: Worker) -> None:
     set_queue(conn, "other", paused_at=None)
     first, second = [*limited(conn, 1, queue="other"), *limited(conn, 1)]
@@ -323,59 +193,34 @@ def test_a_lowered_limit_takes_back_what_no_worker_has_claimed(
     assert len(worker.claim(ids)) == 3
 
 
-def test_a_grant_is_not_given_in_another_queue_than_was_looked_at(conn: Connection, engine: Engine) -> None:
+@pytest.mark.parametrize("change", ["queue = 'full'", """limits = '{"key": "other", "concurrent": 1}'"""])
+def test_a_grant_is_given_in_the_queue_and_for_the_key_that_were_looked_at(
+    conn: Connection, engine: Engine, change: str
+) -> None:
     set_queue(conn, "full", concurrent=1)
     plain(conn, 1, "full")
+    limited(conn, 1, "other")
     settle(engine)
     (task_id,) = limited(conn, 1)
     given = Granted([Waiting(task_id, "default", "k", 1)])
-    conn.execute(sa.text("UPDATE task SET queue = 'full' WHERE id = :id"), {"id": task_id})
+    conn.execute(sa.text(f"UPDATE task SET {change} WHERE id = :id"), {"id": task_id})
     conn.execute(limits._GRANT, limits._chosen(given))
     assert read(conn, task_id).limited == "waiting"
 
 
-def test_a_rate_that_is_raised_holds_at_once(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, per_second=0.001)
-    ids = plain(conn, 3)
-    granting = Granting()
-    assert len(settle(engine, granting)) == 1
-    set_queue(conn, per_second=1000.0)
-    assert len(settle(engine, granting)) == 2
-    assert stands(conn, ids) == {"granted": 3}
-
-
-def test_a_key_that_its_rate_holds_back_is_marked_once(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, per_second=100.0)
-    for n in range(20):
-        limited(conn, 2, f"k{n}", per_second=0.001)
-    granting = Granting()
-    settle(engine, granting)
-    for _ in range(10):
-        plain(conn, 1)
-        turn(engine, granting)
-    marks = conn.scalar(sa.text("SELECT count(*) FROM limit_mark WHERE key LIKE 'task:%'"))
-    assert marks is not None
-    assert marks <= 20
-
-
-def test_a_key_with_room_is_found_behind_thousands_that_their_rates_hold_back(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, concurrent=1)
-    plain(conn, 1)
+def test_what_is_released_into_a_paused_queue_leaves_its_place(
+    conn: Connection, engine: Engine, worker: Worker
+) -> None:
+    set_queue(conn, "other", paused_at=None)
+    first, second = [*limited(conn, 1, queue="other"), *limited(conn, 1)]
     settle(engine)
-    keys = [f"a{n:05}" for n in range(3 * limits.KEYS)]
-    pace = "INSERT INTO limit_pace SELECT 'task:' || k, now() FROM unnest(CAST(:keys AS text[])) k"
-    conn.execute(sa.text(pace), {"keys": keys})
-    submit.submit(conn, [new(limits=Limits(key, per_second=0.001)) for key in keys])
-    (ready,) = limited(conn, 1, "z")
+    (won,) = worker.claim([first])
+    set_queue(conn, "other", paused_at=sa.func.now())
+    settle(engine)
     granting = Granting()
-    settle(engine, granting)
-    set_queue(conn, concurrent=2)
-    turns = 0
-    while not (found := turn(engine, granting)):
-        turns += 1
-        conn.execute(sa.text("UPDATE limit_mark SET due_at = now()"))
-        assert turns < 10
-    assert found == [ready]
+    assert kept_turn(engine, granting).answer.due_in <= 1.0, "nothing wakes the leader"
+    finish.finish(conn, [finish.Finished(first, won.claim, Released("drained"), 0.1)])
+    assert turn(engine, granting) + settle(engine, granting) == [second]
 
 
 def test_a_change_of_tags_publishes_nothing(conn: Connection) -> None:
@@ -383,10 +228,3 @@ def test_a_change_of_tags_publishes_nothing(conn: Connection) -> None:
     done = change.change(conn, [task_id], change.Changes(tags=["new"]), life=timedelta(days=1))
     assert not done.publications
     assert done.changes
-
-
-def test_a_key_is_not_held_up_by_its_tasks_in_a_queue_with_little_room(conn: Connection, engine: Engine) -> None:
-    set_queue(conn, "little", concurrent=1)
-    held = limited(conn, 5, queue="little", concurrent=4)
-    others = limited(conn, 5, concurrent=4)
-    assert settle(engine) == [held[0], *others[:3]]

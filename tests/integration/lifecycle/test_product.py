@@ -41,6 +41,7 @@ def test_every_event_but_those_of_workflows_has_its_verb() -> None:
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, VERBS)))
 def test_a_verb_moves_a_task_as_the_table_says(conn: Connection, worker: Worker, state: State, event: Event) -> None:
     columns = {"expires_at": sa.func.now() + PAST} if event is Event.EXPIRE else {}
+    columns |= {"discarded_at": sa.func.now()} if event is Event.RESTORE and state is State.FAILED else {}
     columns |= limited(state, event) if event is Event.GRANT else {}
     task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)
     bystander = put(conn, State.QUEUED if event is not Event.CLAIM else State.RUNNING, worker_id=worker.id)

@@ -20,6 +20,7 @@ from taskyard.domain.tasks import Failed, Outcome, Released, RetryIn, State, Suc
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
 from taskyard.lifecycle.committed import Committed
 from taskyard.store import ledger
+from tests.support.databases import WAITING_FOR_A_LOCK
 
 from .rows import FAULT, NAME, PAST, Worker, attempts, new, put, read
 
@@ -40,8 +41,7 @@ def together(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def waiting_for_a_lock(conn: Connection) -> bool:
-    statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool(conn.execute(sa.text(statement)).scalar_one())
+    return bool(conn.execute(sa.text(WAITING_FOR_A_LOCK)).scalar_one())
 
 
 def behind(

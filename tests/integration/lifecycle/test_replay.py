@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -20,9 +21,11 @@ from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.replay import Handled
 from taskyard.lifecycle.replay import discard_dead_letters as discard
 from taskyard.lifecycle.replay import replay_dead_letters as replay
+from taskyard.lifecycle.replay import restore_dead_letters as restore
 from taskyard.store import dead_letters, ledger, timeline
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
+from taskyard.store.persons import ERASED
 
 from .rows import PAST, events, put, read, register, state_of
 
@@ -232,3 +235,34 @@ def test_a_replay_that_waits_can_be_cancelled(conn: Connection) -> None:
     again(conn, *ids)
     (cancelled,) = cancel.cancel(conn, ids[1:], actor="ops").answer
     assert cancelled.change.state is State.CANCELLED
+
+
+def test_what_was_discarded_is_a_dead_letter_again(conn: Connection) -> None:
+    first, second, third = dead(conn, 3)
+    discard(conn, Wanted(ids=[first, second]), by=OPS)
+    discarded = Wanted(discarded=True)
+    assert [row["id"] for row in dead_letters.page(conn, discarded)] == [second, first]
+    done = restore(conn, replace(discarded, ids=[first, third]), by=OPS)
+    assert (done.answer.matched, done.answer.changed) == (1, [first])
+    assert [row["id"] for row in dead_letters.page(conn, Wanted())] == [third, first]
+    told = timeline.timeline(conn, first)
+    assert told is not None
+    assert [e.kind for e in told.events[1:]] == ["failed", "discarded", "restored"]
+    assert conn.execute(sa.text("SELECT action FROM audit ORDER BY id DESC")).scalar() == "dead_letters.restore"
+
+
+def test_discarded_ones_are_found_by_when_they_were_discarded(conn: Connection) -> None:
+    old, new = dead(conn, 2)
+    border = now(conn)
+    for task_id, at in ((old, border - timedelta(hours=1)), (new, border + timedelta(hours=1))):
+        discard(conn, Wanted(ids=[task_id]), by=OPS)
+        conn.execute(sa.text("UPDATE task SET discarded_at = :at WHERE id = :id"), {"at": at, "id": task_id})
+    assert restore(conn, Wanted(discarded=True, discarded_before=border), by=OPS).answer.changed == [old]
+    assert restore(conn, Wanted(discarded=True, discarded_after=border), by=OPS).answer.changed == [new]
+
+
+def test_what_was_erased_with_a_person_is_not_restored(conn: Connection) -> None:
+    (task_id,) = dead(conn, 1)
+    discard(conn, Wanted(), by=OPS)
+    conn.execute(sa.text("UPDATE task SET params = :erased WHERE id = :id"), {"erased": ERASED, "id": task_id})
+    assert restore(conn, Wanted(discarded=True), by=OPS).answer == Handled(1, [])

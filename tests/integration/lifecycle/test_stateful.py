@@ -66,7 +66,7 @@ from .worker_rules import WorkerRules
 
 EXAMPLES = os.environ.get("TASKYARD_STATEFUL_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 120),
+    max_examples=int(EXAMPLES or 50),
     stateful_step_count=40,
     derandomize=not EXAMPLES,
     database=None,

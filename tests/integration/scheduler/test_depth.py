@@ -12,14 +12,8 @@ from taskyard.lifecycle.cancel import cancel
 from taskyard.store import ledger
 from taskyard_scheduler.depth import Depth
 from taskyard_scheduler.retention import Retention
-from taskyard_scheduler.throughput import Throughput, first_before
 from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
 from tests.support.specs import HOSTILE_ROWS, plant, register_worker, spec_named, spec_values
-
-ATTEMPT = """
-INSERT INTO task_attempt (task_id, attempt, outcome, queue, finished_at)
-VALUES (gen_random_uuid(), 1, :outcome, :queue, now() - CAST(:ago AS float8) * interval '1 second')
-"""
 
 
 @pytest.fixture
@@ -116,6 +110,26 @@ def test_dead_letters_are_counted_until_they_are_discarded(leader: LeaderParts, 
     assert leader.value("dead_letters", queue="default", task="_other") == 0
 
 
+def test_errors_that_came_back_are_counted_until_they_are_solved_again(
+    leader: LeaderParts, depth: Depth, engine: Engine
+) -> None:
+    shown = partial(leader.value, "errors_returned", queue="default")
+    depth.turn()
+    assert (shown(), leader.value("errors_returned", queue="selection")) == (0, 0)
+    for returned_at, expected in (("now()", 1), ("NULL", 0)):
+        execute(
+            engine,
+            "INSERT INTO error_group AS g (id, queue, name, code, place, failures, first_seen_at, last_seen_at,"
+            f" task_ids, returned_at) VALUES (CAST(:id AS uuid), 'default', 'n', 'c', '', 1, now(), now(), '{{}}',"
+            f" {returned_at}) ON CONFLICT (id) DO UPDATE SET returned_at = excluded.returned_at",
+            id="00000000-0000-0000-0000-000000000001",
+        )
+        leader.clock.now += 31
+        leader.leadership.campaign()
+        depth.turn()
+        assert shown() == expected
+
+
 def test_a_hostile_row_of_the_registry_harms_no_figure(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     for n, spec in enumerate(HOSTILE_ROWS.values()):
         plant(engine, spec, name=f"hostile{n}", worker=make_worker(engine))
@@ -144,59 +158,3 @@ def test_a_standby_exports_no_depth(leader: LeaderParts, depth: Depth) -> None:
     assert leader.value("scheduler_snapshot_timestamp_seconds") == 0
     depth.turn()
     assert shown() == 0
-
-
-def test_attempts_are_counted_by_queue_and_minute(leader: LeaderParts, engine: Engine) -> None:
-    throughput = Throughput(leader.leadership, leader.database)
-    for outcome in ("succeeded", "succeeded", "failed", "retrying", "released", "crashed"):
-        execute(engine, ATTEMPT, outcome=outcome, queue="default", ago=0)
-    throughput.turn()
-    throughput.turn()
-    execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=0)
-    throughput.turn()
-    throughput.turn()
-    assert scalar(engine, "SELECT sum(finished) FROM queue_minute") == 4
-    assert scalar(engine, "SELECT sum(failed) FROM queue_minute") == 1
-
-
-def test_a_new_leader_counts_every_attempt_once(leader: LeaderParts, engine: Engine) -> None:
-    for ago in (190, 130, 70, 30, 0):  # as ids follow time
-        execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago)
-    Throughput(leader.leadership, leader.database).turn()
-    execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=0)
-    Throughput(leader.leadership, leader.database).turn()
-    Throughput(leader.leadership, leader.database).turn()
-    assert scalar(engine, "SELECT sum(finished) FROM queue_minute") == 6
-
-
-def test_an_attempt_that_commits_late_is_counted(leader: LeaderParts, engine: Engine) -> None:
-    throughput = Throughput(leader.leadership, leader.database)
-    with ledger.transaction(engine) as slow:
-        slow.exec_driver_sql(
-            "INSERT INTO task_attempt (task_id, attempt, outcome, queue)"
-            " VALUES (gen_random_uuid(), 1, 'succeeded', 'default')"
-        )
-        execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=0)
-        throughput.turn()
-        throughput.turn()
-    throughput.turn()
-    throughput.turn()
-    assert scalar(engine, "SELECT sum(finished) FROM queue_minute") == 2
-
-
-def test_minutes_are_kept_for_an_hour(leader: LeaderParts, engine: Engine) -> None:
-    execute(engine, "INSERT INTO queue_minute VALUES ('default', now() - interval '61 minutes', 1, 0)")
-    Throughput(leader.leadership, leader.database).turn()
-    assert scalar(engine, "SELECT count(*) FROM queue_minute") == 0
-
-
-def test_the_first_attempt_of_a_time_is_found_by_binary_search(engine: Engine) -> None:
-    for ago in range(50, 0, -1):
-        execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago * 10)
-    top = scalar(engine, "SELECT max(id) FROM task_attempt")
-    with engine.connect() as conn:
-        moment = datetime.now(UTC) - timedelta(seconds=205)
-        found = first_before(conn, moment, top)
-        assert first_before(conn, datetime.now(UTC), top) == top
-        assert first_before(conn, moment - timedelta(days=1), top) < top - 49
-    assert found == top - 20

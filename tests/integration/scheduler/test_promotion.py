@@ -14,16 +14,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from taskyard.domain.new_tasks import Limits
 from taskyard.domain.tasks import Failed, State, Succeeded
-from taskyard.lifecycle import promote, sweeps
+from taskyard.lifecycle import cancel, promote, sweeps
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.store import ledger
+from taskyard.store.audit import Actor
 from taskyard_scheduler import promotion as promotion_loop
 from taskyard_scheduler.loop_watch import LoopWatch
 from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
 from tests.integration.lifecycle.flows import flow_of
-from tests.integration.lifecycle.rows import FAULT, Worker, claim_of, register
+from tests.integration.lifecycle.rows import FAULT, Worker, claim_of, put, register
 from tests.integration.lifecycle.test_races import waiting_for_a_lock
 from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, put_in, scalar
@@ -47,6 +49,24 @@ def loop(leader: LeaderParts, promotion: Promotion) -> Iterator[PromotionLoop]:
     yield made
     if made._thread.is_alive():
         made.stop()
+
+
+def test_children_that_a_cancellation_left_follow_it_in_the_next_turns(
+    engine: Engine, promotion: Promotion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel, "MOST_HELD", 1)
+    with ledger.connection(engine) as conn:
+        parent = put(conn, State.QUEUED)
+        children = [put(conn, State.QUEUED, parent_id=parent) for _ in range(2)]
+        grandchild = put(conn, State.QUEUED, parent_id=children[0])
+    done = ledger.run_transaction(engine, lambda conn: cancel.cancel_task(conn, parent, by=Actor("ci")))
+    assert done.wakes_scheduler
+    assert promotion.turn() == 0.0, "there may be more"
+    while promotion.turn() == 0.0:
+        pass
+    assert [scalar(engine, "SELECT state FROM task WHERE id = :id", id=i) for i in (*children, grandchild)] == [
+        "cancelled"
+    ] * 3
 
 
 def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
@@ -98,6 +118,36 @@ def test_many_due_tasks_are_promoted_without_a_pause(leader: LeaderParts, loop: 
     began = time.monotonic()
     wait_for(lambda: len(leader.messages()) == 2500)
     assert time.monotonic() - began < LONGEST_SLEEP_SECONDS
+
+
+def test_a_wake_up_soon_after_a_whole_turn_grants_at_once_and_the_rest_follows_by_itself(
+    leader: LeaderParts, loop: PromotionLoop, promotion: Promotion, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion_loop, "_WHOLE_TURN_SECONDS", 2.0)
+    order: list[str] = []
+
+    def noted(name: str) -> None:
+        turn = getattr(promotion, name)
+
+        def take() -> float:
+            seconds = float(turn())
+            order.append(name)
+            return seconds
+
+        monkeypatch.setattr(promotion, name, take)
+
+    noted("turn")
+    noted("turn_between")
+    loop.start()
+    wait_for(lambda: order)
+    late = put_in(engine, 1, expires_at=datetime.now(UTC) - timedelta(seconds=1)).answer[0].id
+    limited = put_in(engine, 1, limits=Limits("crm", concurrent=1)).answer[0].id
+    leader.client.rpush(leader.names.wake_scheduler, "")
+    wait_for(lambda: scalar(engine, f"SELECT limited FROM task WHERE id = '{limited}'") == "granted")
+    assert scalar(engine, f"SELECT state FROM task WHERE id = '{late}'") == "queued"
+    wait_for(lambda: scalar(engine, f"SELECT state FROM task WHERE id = '{late}'") == "failed", LONGEST_SLEEP_SECONDS)
+    assert order.count("turn_between") < 4, "it does not go round while nothing wakes it"
+    assert order[:2] == ["turn", "turn_between"]
 
 
 def test_a_waiting_task_past_its_life_fails(leader: LeaderParts, promotion: Promotion, engine: Engine) -> None:

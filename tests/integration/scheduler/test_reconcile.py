@@ -146,6 +146,7 @@ def test_unaccounted_tasks_are_shown_until_a_whole_walk_has_found_no_more(leader
     for _ in range(60):
         reconcile.turn()
         shown.append(leader.value("tasks_unaccounted"))
+        assert int(leader.client.get(leader.names.lost) or 0) == shown[-1], "for the API"
         leader.clock.now += 2.1
         leader.leadership.campaign()
     assert shown[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -68,12 +69,14 @@ SELECT id, name, queue, jsonb_build_object('value', n, 'note', 'a task of ordina
     CASE WHEN state IN ('succeeded','failed','cancelled') THEN at END,
     CASE WHEN state = 'succeeded' THEN jsonb_build_object('value', 1) END,
     CASE WHEN state = 'failed' THEN
-        jsonb_build_object('code', CASE WHEN mod(k, 500) = 7 THEN %(rare_code)s ELSE 'smtp_refused' END) END, 'ci'
+        jsonb_build_object('code', CASE WHEN mod(k, 500) = 7 THEN %(rare_code)s ELSE 'smtp_refused' END,
+            'message', 'It was refused.') END, 'ci'
 FROM (
     SELECT n, k, at,
         (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid
             AS id,
-        CASE WHEN mod(k, 500) = 7 THEN %(rare_name)s ELSE (%(names)s::text[])[1 + mod(k, 5)] END AS name,
+        CASE WHEN mod(k, 500) = 7 THEN %(rare_name)s ELSE
+            (%(names)s::text[])[1 + mod(k, cardinality(%(names)s::text[]))] END AS name,
         (%(queues)s::text[])[CASE WHEN mod(k, 10) < 6 OR mod(k, 5) = 4 AND n > 20000 THEN 2 ELSE 1 + mod(k, 5) END]
             AS queue,
         CASE WHEN mod(k, 1000) = 11 THEN ARRAY[%(rare_tag)s, %(common_tag)s]
@@ -102,7 +105,7 @@ INSERT INTO audit (id, at, actor, action, target_type, target_id)
 """
 
 
-def seed(dsn: str, mix: Mix, rows: int = MILLION, *, is_uniform: bool = False) -> None:
+def seed(dsn: str, mix: Mix, rows: int = MILLION, *, is_uniform: bool = False, names: Sequence[str] = NAMES) -> None:
     """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long.
 
     `is_uniform`: all tasks are in the queue `default`, and all but those of the rare type have the first name.
@@ -115,14 +118,14 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION, *, is_uniform: bool = False) -
             conn.execute(
                 "INSERT INTO worker (id, name, host, pid, version, queues, task_types, processes, threads, lost_at)"
                 " VALUES (%s, 'w', 'h', 1, '0', %s, %s, 2, 8, CASE WHEN %s THEN now() END)",
-                [worker, list(QUEUES), list(NAMES), lost],
+                [worker, list(QUEUES), list(names), lost],
             )
         with conn.transaction():
             indexes = _drop_indexes(conn)
             values = {
                 "live": LIVE_WORKER,
                 "lost": LOST_WORKER,
-                "names": [NAMES[0]] * len(NAMES) if is_uniform else list(NAMES),
+                "names": [names[0]] if is_uniform else list(names),
                 "rare_name": RARE_NAME,
                 "rare_code": RARE_CODE,
                 "queues": ["default"] * len(QUEUES) if is_uniform else list(QUEUES),

@@ -24,3 +24,14 @@ def test_a_pool_has_one_connection_for_each_entry_that_it_serves(database_url: s
         assert shown == ["taskyard-test", "7s"]
         with pytest.raises(PoolTimeout):
             engine.connect()
+
+
+def test_an_engine_asks_for_its_name_at_each_connection(database_url: str) -> None:
+    """So a template can make it before it forks the children that have the names."""
+    settings = read_settings(database_url=database_url)
+    names = iter(["the first", "the second"])
+    engine = engine_of(settings, lambda: next(names), serves=["reads", "writes"])
+    with engine.connect() as one, engine.connect() as other:
+        shown = [conn.exec_driver_sql("SHOW application_name").scalar_one() for conn in (one, other)]
+        assert shown == ["the first", "the second"]
+    engine.dispose()

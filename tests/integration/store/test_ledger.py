@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.submit import submit
 from taskyard.store import ledger
+from taskyard.store.ledger import Plans
 from taskyard.store.sqlstates import sqlstate
 from taskyard_dev.postgres import Postgres
 from tests.integration.lifecycle.rows import new
@@ -185,7 +186,7 @@ def test_every_connection_uses_utc_and_plans_anew(engine: Engine) -> None:
 
 
 def test_connections_that_only_insert_keep_their_plans(database_url: str) -> None:
-    engine = ledger.make_engine(database_url, pool_size=1, plan_anew=False)
+    engine = ledger.make_engine(database_url, pool_size=1, plans=Plans.KEPT)
     for _ in range(20):
         ledger.run(engine, lambda conn: submit(conn, [new()]))
     kept = sa.text("SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%INSERT INTO task%'")

@@ -67,6 +67,14 @@ def test_from_an_empty_database_to_the_newest_schema_and_again(empty: str) -> No
     assert shape(empty) == first
 
 
+def test_the_newest_revision_is_told_by_the_names_of_the_files() -> None:
+    directory = ScriptDirectory.from_config(migrate.config(""))
+    assert migrate.head() == directory.get_current_head()
+    revisions = [script.revision for script in directory.walk_revisions()]
+    assert revisions == sorted(revisions, reverse=True)
+    assert all(migrate.is_known(revision) for revision in revisions)
+
+
 def test_what_a_revision_says_it_follows_is_what_it_follows() -> None:
     for script in ScriptDirectory.from_config(migrate.config("")).walk_revisions():
         told = f"Revision ID: {script.revision}\nRevises: {script.down_revision or ''}".rstrip()

@@ -40,6 +40,7 @@ WANTED: list[tuple[dict[str, Any], int]] = [
     ({"name": NAME, "states": {State.RETRYING}}, 20),
     ({"name": NAME, "tag": seeding.COMMON_TAG, "states": {State.RETRYING}}, 100),
     ({"queue": "default", "tag": seeding.COMMON_TAG, "states": {State.RETRYING}}, 100),
+    ({"name": NAME, "queues": ["selection"]}, 100),
     # Rows are read here, not the index alone.
     ({"name": NAME, "queue": "default"}, LIMIT),
     ({"name": seeding.RARE_NAME, "queue": "default"}, LIMIT),

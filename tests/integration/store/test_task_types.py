@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from taskyard.catalogue.persons import MARK
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.lifecycle import submit
@@ -241,13 +242,36 @@ def test_forgetting_leaves_the_tasks_says_how_many_wait_and_is_audited(registry:
 
 
 def test_a_type_that_names_persons_is_not_forgotten_while_the_ledger_has_tasks_of_it(registry: Registry) -> None:
-    user_id = {"anyOf": [{"type": "integer", "x-taskyard-person": True}, {"type": "null"}]}
+    user_id = {"anyOf": [{"type": "integer", MARK: True}, {"type": "null"}]}
     registry.die(registry.register(spec_named(params={"type": "object", "properties": {"user_id": user_id}})))
     registry.put("tests.task")
     found = registry.forget("tests.task")
     assert (found.is_possible, found.names_persons) == (False, True)
     assert registry.admits("tests.task") == 1
     registry.execute("DELETE FROM task")
+    assert registry.forget("tests.task").is_possible
+
+
+def test_the_version_whose_marks_name_persons_is_not_forgotten_while_tasks_of_another_one_are_found_by_them(
+    registry: Registry,
+) -> None:
+    def marked(**mark: bool) -> dict[str, Any]:
+        return {"type": "object", "properties": {"user_id": {"type": "integer", **mark}}}
+
+    registry.die(registry.register(spec_named(params=marked(**{MARK: True}))))
+    registry.die(registry.register(spec_named(params=marked(), version=2)))
+    registry.put("tests.task", version=2)
+    assert registry.forget("tests.task", 1).names_persons
+    assert registry.forget("tests.task", 2).is_possible, "the first one marks them"
+    registry.die(registry.register(spec_named(params=marked(**{MARK: True}), version=3)))
+    assert registry.forget("tests.task", 1).is_possible, "the third one does, too"
+
+
+def test_a_list_of_persons_keeps_no_type(registry: Registry) -> None:
+    """A task with one is about none of them."""
+    people = {"type": "array", "items": {"type": "integer", MARK: True}}
+    registry.die(registry.register(spec_named(params={"type": "object", "properties": {"people": people}})))
+    registry.put("tests.task")
     assert registry.forget("tests.task").is_possible
 
 

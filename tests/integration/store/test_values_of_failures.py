@@ -18,7 +18,6 @@ from taskyard.catalogue.words import PLATFORM, told
 from taskyard.domain.tasks import State
 from taskyard.settings import Settings
 from taskyard.store import migrate
-from taskyard.store.timeline import timeline
 from taskyard_api.translation import TypeName, Words, platform_words, read_catalogues
 from taskyard_dev.postgres import Postgres
 
@@ -116,12 +115,11 @@ def store_many(engine: Engine, number: int) -> None:
 
 
 def errors_of(engine: Engine, task: UUID) -> list[dict[str, Any]]:
-    """The task's own, and those of its timeline."""
+    """The task's own, and those of its attempts, whose columns of today not every database here has."""
     with engine.connect() as conn:
         own = conn.execute(sa.text("SELECT error FROM task WHERE id = :id"), {"id": task}).scalar_one()
-        found = timeline(conn, task)
-    assert found is not None
-    return [own, *(event.data["error"] for event in found.events if "error" in event.data)]
+        attempts = sa.text("SELECT error FROM task_attempt WHERE task_id = :id AND error IS NOT NULL ORDER BY id")
+        return [own, *conn.execute(attempts, {"id": task}).scalars()]
 
 
 def upgrade(engine: Engine) -> None:
@@ -129,7 +127,7 @@ def upgrade(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_in_every_state_task_and_timeline_get_their_values(old: Engine, state: State) -> None:
+def test_in_every_state_task_and_attempts_get_their_values(old: Engine, state: State) -> None:
     crashed = store(old, as_before("crash", CRASH), state)
     upgrade(old)
     errors = errors_of(old, crashed)

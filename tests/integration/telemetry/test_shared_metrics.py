@@ -1,5 +1,6 @@
 """One `/metrics` for several processes: right after kills, and no larger after days of recycling."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -174,6 +175,23 @@ def test_directories_of_dead_workers_are_removed_and_those_of_living_ones_are_no
     assert not left.exists()
     assert worker.directory.exists()
     assert str(os.getpid()) in worker.directory.name
+
+
+def test_a_directory_of_a_worker_that_is_not_seen_here_is_kept_while_it_lives(worker: Worker) -> None:
+    """In another container, which shares this memory and not the process ids."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    used = worker.directory.with_name(f"taskyard-metrics-{ended.pid}-used")
+    used.mkdir()
+    holder = os.open(used, os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        remove_directory(shared_directory())
+        assert used.exists()
+    finally:
+        os.close(holder)
+    remove_directory(shared_directory())
+    assert not used.exists()
 
 
 def test_plain_and_shared_metrics_live_in_one_process(worker: Worker) -> None:

@@ -18,9 +18,11 @@ from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.store import ledger
-from taskyard_worker.child.claim_table import ClaimTable, Holder, Slot
+from taskyard_worker.child.claim_table import ClaimTable
+from taskyard_worker.child.claims import Holder
 from taskyard_worker.child.consumer import TaskConsumer
 from taskyard_worker.child.fetcher import Fetcher
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.child.writer import End, Writer
 from taskyard_worker.slots import SlotTable, table_size
 from tests.integration.lifecycle.rows import register
@@ -45,8 +47,8 @@ class Kept:
     def finishing(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def recorded(self, end: End, state: State) -> None:
-        self.ends.append((end, state))
+    def recorded(self, ends: Sequence[tuple[End, State]]) -> None:
+        self.ends.extend(ends)
 
     def fenced(self, end: End) -> None:
         self.fences.append(end)
@@ -202,9 +204,9 @@ class ConsumingChild:
         """The claims that come out of so many fetches."""
         taken: list[Slot] = []
         for _ in range(turns):
-            while (message := self.consumer.next_message()) is not None:
-                taken.append(message.args[0])
-                if not self.consumer._ready:
+            while self.consumer.next_message() is not None:
+                taken += iter(self.table.waiting.take, None)
+                if not self.consumer._calls:
                     break
         return taken
 
@@ -227,4 +229,5 @@ class ConsumingChild:
         for slot in slots:
             assert self.table.begin(slot)
             self.table.finished(slot, 0.2)
+            self.table.freed(slot, 0.2)
         self.table.forget(slots)

@@ -22,7 +22,15 @@ THREADS = {
 }
 
 
-@pytest.mark.parametrize("thread", THREADS)
+@pytest.mark.parametrize(
+    "thread",
+    [
+        pytest.param(
+            name, marks=pytest.mark.long if name in {"writer", "dispatcher", "MainThread", "ConsumerThread"} else ()
+        )
+        for name in THREADS
+    ],
+)
 def test_a_task_that_ends_a_thread_of_the_platform_pays_and_its_neighbours_lose_nothing(
     sick: LedgerFleet, thread: str
 ) -> None:
@@ -84,6 +92,7 @@ def test_neighbours_pay_nothing_for_a_task_that_lowers_the_limit_of_descriptors(
     assert sick.wait(ids, 40) == ["succeeded"] * 11
 
 
+@pytest.mark.long
 def test_a_child_says_that_it_is_broken_also_where_a_task_has_replaced_what_writes_json(sick: LedgerFleet) -> None:
     worker = sick.fleet.start_worker(threads=4)
     (first,) = children(worker.pid)

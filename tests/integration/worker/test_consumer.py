@@ -158,10 +158,12 @@ def test_a_drain_ends_the_wait_for_a_wake_up_and_nothing_is_fetched_any_more(
 ) -> None:
     monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 4.0)
     child = harness.child()
-    threading.Timer(0.2, child.consumer.drain).start()
+    draining = threading.Timer(0.2, child.consumer.drain)
+    draining.start()
     began = time.monotonic()
     assert child.take() == []
     assert time.monotonic() - began < 3.5
+    draining.join()
     ids = harness.put()
     assert child.take(2) == []
     assert child.consumer.is_drained
@@ -306,6 +308,7 @@ def test_a_known_empty_queue_is_not_asked_for_a_while_and_does_not_limit_the_oth
         for slot in slots:
             assert child.table.begin(slot)
             child.table.finished(slot, 0.001)
+            child.table.freed(slot, 0.001)
         child.table.forget(slots)
     harness.put(40)
     child.fetcher.close("high", 5.0)
@@ -324,10 +327,11 @@ def test_tens_of_thousands_of_deliveries_leave_nothing_behind(harness: Harness) 
         for slot in slots:
             assert child.table.begin(slot)
             child.table.finished(slot, 0.0001)
+            child.table.freed(slot, 0.0001)
         child.table.forget(slots)
         done += len(slots)
     assert done == 2_000
-    assert (child.unacknowledged(), harness.payloads(), child.table.busy, len(child.consumer._ready)) == (0, 0, 0, 0)
+    assert (child.unacknowledged(), harness.payloads(), child.table.busy, child.consumer._calls) == (0, 0, 0, 0)
     assert len(child.table._free) == child.table._table.size
 
 

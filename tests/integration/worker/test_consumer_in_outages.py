@@ -20,7 +20,7 @@ from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker.child import fetcher as fetcher_module
-from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.slot import Slot
 from tests.integration.worker.harness import NAME, Harness
 from tests.support.fleet import wait_for
 

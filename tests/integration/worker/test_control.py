@@ -113,6 +113,7 @@ def test_a_restart_under_load_replaces_every_child_and_one_attempt_of_each_task_
     assert len(lines(workers.fleet.logs(), '"worker_restarting"')) == 1
 
 
+@pytest.mark.long
 def test_a_pool_grows_and_shrinks_under_load_and_one_attempt_of_each_task_runs(workers: LedgerFleet) -> None:
     worker = workers.fleet.start_worker("--name", "w", processes=1, threads=2)
     ids = workers.put("tests.effect", 30, seconds=1.5)
@@ -162,6 +163,7 @@ def test_a_worker_that_a_signal_stops_is_asked_for_nothing_that_it_would_not_do(
     assert worker.wait(20) == 0
 
 
+@pytest.mark.long
 def test_a_command_that_waits_outlasts_an_outage_of_postgresql_and_ends_with_3_where_the_outage_outlasts_it(
     own_workers: LedgerFleet, own_postgres: Postgres
 ) -> None:

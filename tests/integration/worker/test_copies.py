@@ -161,9 +161,10 @@ def test_the_programs_of_one_child_outlive_another_one(sick: LedgerFleet) -> Non
     assert sick.wait([task]) == ["succeeded"]
     program = told(sick, task)
     index = int(sick.row(task).worker.rpartition(":")[2])
-    by_index = {_index(pid): pid for pid in children(worker.pid) if _index(pid) is not None}
+    wait_for(lambda: len(_pids(sick)) == 2, 10, "a heartbeat with both children")
+    by_index = _pids(sick)
     os.kill(by_index[1 - index], signal.SIGKILL)
-    wait_for(lambda: len([p for p in children(worker.pid) if _index(p) is not None]) == 2, 20, "its successor")
+    wait_for(lambda: by_index[1 - index] not in (now := _pids(sick)).values() and len(now) == 2, 20, "its successor")
     time.sleep(1.0)
     assert runs(program)  # type: ignore[arg-type]
     worker.terminate()
@@ -171,12 +172,17 @@ def test_the_programs_of_one_child_outlive_another_one(sick: LedgerFleet) -> Non
     assert not runs(program)  # type: ignore[arg-type]
 
 
-def _index(pid: int) -> int | None:
-    """Of a child, from where it counts."""
-    try:
-        if b"taskyard_worker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return None
-        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    return next((int(w.rpartition(b"child")[2]) for w in words if w.startswith(b"TASKYARD_METRICS_PROCESS=")), None)
+def test_a_copy_that_takes_another_name_ends_with_its_child(sick: LedgerFleet) -> None:
+    sick.fleet.start_worker(processes=2, threads=1)
+    (task,) = sick.put("tests.sick", do="leave_renamed_copy", seconds=600.0)
+    assert sick.wait([task]) == ["succeeded"]
+    index = int(sick.row(task).worker.rpartition(":")[2])
+    wait_for(lambda: len(_pids(sick)) == 2, 10, "a heartbeat with both children")
+    os.kill(_pids(sick)[index], signal.SIGKILL)
+    wait_for(lambda: not runs(told(sick, task)), 10, "it to end")  # type: ignore[arg-type]
+
+
+def _pids(workers: LedgerFleet) -> dict[int, int]:
+    """Of the worker's children, by their index, as the last heartbeat told them."""
+    rows = workers.harness.query("SELECT children FROM worker WHERE id <> :id", id=workers.harness.worker_id)
+    return {child["index"]: child["pid"] for row in rows for child in row.children if child["state"] == "running"}

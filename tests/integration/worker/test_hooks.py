@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -141,3 +142,22 @@ def test_hooks_hear_of_the_end_of_each_child_after_its_last_task(workers: Ledger
     assert [moment for moment, *_ in told].count("child_ending") == 2
     failed = [json.loads(line) for line in lines(workers.fleet.logs(), '"child_ending"')]
     assert [(line["event"], line["error"]) for line in failed] == [("hook_failed", "SystemExit")] * 2
+
+
+def test_types_of_an_update_whose_hooks_fail_are_not_registered(workers: LedgerFleet, tmp_path: Path) -> None:
+    with_hooks(workers, tmp_path)
+    worker = workers.fleet.start_worker(processes=1)
+    registered = "SELECT name FROM worker_type WHERE name LIKE 'billing.%' ORDER BY name"
+    before = ["billing.bad", "billing.child", "billing.good"]
+    wait_for(lambda: [row.name for row in workers.harness.query(registered)] == before, 30, "its types")
+    kit = tmp_path / "packages" / "billing_kit"
+    (kit / "tasks.py").write_text(TASKS.replace("billing.good", "billing.new"))
+    (kit / "hooks.py").write_text(HOOKS.replace("class Broken(Hook):", "class Broken(Hook):\n    __init__ = None\n"))
+    worker.send_signal(signal.SIGHUP)
+    wait_for(lambda: lines(workers.fleet.logs(), '"child_misconfigured"', "billing_kit.hooks:Broken"), 30, "a child")
+    assert [row.name for row in workers.harness.query(registered)] == before
+    assert workers.wait(workers.put("billing.good")) == ["succeeded"], "the child of before works on"
+    (kit / "hooks.py").write_text(HOOKS)
+    worker.send_signal(signal.SIGHUP)
+    after = ["billing.bad", "billing.child", "billing.new"]
+    wait_for(lambda: [row.name for row in workers.harness.query(registered)] == after, 30, "the new ones")

@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
 
+from taskyard.domain.new_tasks import Limits
+from taskyard.lifecycle.submit import submit
 from taskyard.lifecycle.workers import Beat, beat, ensure_queues
+from taskyard.store.ledger import run_transaction
 from taskyard_dev.postgres import Postgres
 from tests.integration.api.worker import Worker
+from tests.support.ledger import new_task
 from tests.support.scheduling import put_in
 from tests.support.specs import register_worker, spec_named
 
@@ -35,13 +41,17 @@ def at(database_url: str) -> dict[str, str]:
 
 def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> None:
     worker = Worker(engine)
-    running, waiting = (str(task.id) for task in put_in(engine, 2).answer)
+    running, claimed, waiting = (str(task.id) for task in put_in(engine, 3).answer)
     with engine.connect() as conn:
         conn.exec_driver_sql("UPDATE task SET name = 'diagnostics.echo'")
+        conn.exec_driver_sql("UPDATE worker SET processes = 2")
         ensure_queues(conn, ["default"])
         told = [{"child": 0, "pid": 2, "memory_bytes": 1, "runs": 7, "running": [running]}]
-        assert beat(conn, Beat(worker_id=worker.id, memory_bytes=3 * 2**20, children=told))
+        assert beat(conn, Beat(worker_id=worker.id, memory_bytes=3 * 2**20, children=told, begun=[UUID(running)]))
     worker.begin(running)
+    worker.begin(claimed)
+    with engine.connect() as conn:  # as where a heartbeat lists the one and not the other
+        conn.exec_driver_sql("UPDATE task SET started_at = now() + interval '1 hour' WHERE state = 'running'")
 
     def shown(what: str) -> Any:
         table, as_json = inspect(what, database_url), inspect(what, database_url, "--json")
@@ -51,9 +61,15 @@ def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> No
 
     assert [(row["id"], row["worker"], row["attempt"]) for row in shown("active")] == [(running, "w:0", 1)]
     assert waiting not in inspect("active", database_url).stdout
+    looked = status(database_url)
+    assert "1 task runs, 1 about to begin" in looked.stdout
+    assert claimed not in looked.stdout
     [stats] = shown("stats")
     assert [stats[name] for name in ("worker", "state", "memory_mb", "runs", "running")] == ["w", "running", 3, 7, 1]
-    assert shown("queues") == [{"queue": "default", "workers": 1, "queued": 1, "running": 1, "paused": False}]
+    assert (stats["processes"], stats["processes_most"]) == (1, 2), "what lives, and what may"
+    run_transaction(engine, partial(submit, tasks=[new_task(limits=Limits("crm", 1)) for _ in range(3)]))
+    counts = {"queue": "default", "workers": 1, "queued": 1, "blocked": 3, "running": 2, "paused": False}
+    assert shown("queues") == [counts]
 
 
 def test_registered_shows_name_version_and_kit_of_the_types_of_each_worker(engine: Engine, database_url: str) -> None:
@@ -111,6 +127,8 @@ def test_status_shows_each_worker_with_its_tasks_and_fails_where_none_lives(engi
             f"WHERE id = '{silent.id}'"
         )
     first.begin(task)
+    with engine.connect() as conn:
+        conn.exec_driver_sql("UPDATE task SET started_at = now() - interval '2 s' WHERE state = 'running'")
     found = json.loads(status(database_url, "--json").stdout)
     twins = [label for label in found["worker_stats"] if label.startswith("twin")]
     assert len(twins) == 2, "names need not be unique"

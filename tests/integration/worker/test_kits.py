@@ -120,6 +120,8 @@ def start_with(workers: LedgerFleet, place: Path) -> subprocess.Popen[bytes]:
     return worker
 
 
+# Each child imports what is installed when it starts. What a template brings is in test_template.py.
+SPAWN = {"TASKYARD_WORKER_CHILDREN": "spawn"}
 KIT = {
     "own_kit.manifest": (
         "from taskyard import Kit\nKIT = Kit('own', ('own_kit.tasks',), settings='own_kit.settings:Own')\n"
@@ -133,10 +135,10 @@ KIT = {
     ("module", "broken", "said"),
     [
         ("tasks", "import own_kit.half_installed", "child_misconfigured"),
-        ("tasks", "def half(:", "child_misconfigured"),
-        ("tasks", "exit()", "child_misconfigured"),
-        ("tasks", "memory = bytearray(1 << 60)", "child_misconfigured"),
-        ("tasks", "import os\nos._exit(0)", "child_died"),
+        pytest.param("tasks", "def half(:", "child_misconfigured", marks=pytest.mark.long),
+        pytest.param("tasks", "exit()", "child_misconfigured", marks=pytest.mark.long),
+        pytest.param("tasks", "memory = bytearray(1 << 60)", "child_misconfigured", marks=pytest.mark.long),
+        pytest.param("tasks", "import os\nos._exit(0)", "child_died", marks=pytest.mark.long),
         ("tasks", "import os\nos.kill(os.getpid(), 9)", "child_died"),
         ("tasks", "import time\ntime.sleep(600)", "child_stuck"),
         (
@@ -152,7 +154,7 @@ def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and
 ) -> None:
     place = use(workers, tmp_path)
     install(place, "own-kit", KIT, kits={"own": "own_kit.manifest:KIT"})
-    workers.fleet.environment |= {"TASKYARD_KITS": "own", "TASKYARD_CHILD_START_SECONDS": "8"}
+    workers.fleet.environment |= {"TASKYARD_KITS": "own", "TASKYARD_CHILD_START_SECONDS": "8", **SPAWN}
     worker = workers.fleet.start_worker(processes=2)
     assert workers.wait(workers.put("own.work")) == ["succeeded"]
     wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both children")
@@ -178,7 +180,7 @@ def test_a_child_that_misses_a_library_after_an_update_takes_no_type_from_its_si
 ) -> None:
     place = use(workers, tmp_path)
     install(place, "own-kit", KIT, kits={"own": "own_kit.manifest:KIT"})
-    workers.fleet.environment["TASKYARD_KITS"] = "own"
+    workers.fleet.environment |= {"TASKYARD_KITS": "own", **SPAWN}
     worker = workers.fleet.start_worker(processes=2)
     assert workers.wait(workers.put("own.work")) == ["succeeded"]
     wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both children")
@@ -194,6 +196,7 @@ def test_a_child_that_cannot_import_after_an_update_stops_no_sibling_and_is_trie
     workers: LedgerFleet, tmp_path: Path
 ) -> None:
     place = use(workers, tmp_path)
+    workers.fleet.environment |= SPAWN
     worker = start_with(workers, place)
     lost, sibling = children(worker.pid)
     (place / "own_work.py").write_text("import half_installed\n")

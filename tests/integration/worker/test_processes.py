@@ -135,6 +135,7 @@ def test_what_runs_in_a_child_that_is_recycled_ends_there_while_others_run_in_it
 
 
 def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(workers: LedgerFleet) -> None:
+    workers.fleet.environment["TASKYARD_WORKER_CHILDREN"] = "spawn"  # a forked one is there before a task has ended
     workers.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
     ids: list[UUID] = []
 
@@ -219,6 +220,7 @@ def test_a_worker_with_a_range_of_processes_starts_more_while_no_thread_is_free(
     assert len(ran_in) == 3, "each of them has work"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_worker_with_a_range_of_processes_has_fewer_once_fewer_would_do_and_ends_no_task(
     workers: LedgerFleet,
@@ -330,6 +332,7 @@ def runs(pid: int | None) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(workers: LedgerFleet) -> None:
     workers.fleet.start_worker(threads=4)
     (talk,), (report,) = workers.put("tests.odd", do="talk"), workers.put("tests.odd", do="report")

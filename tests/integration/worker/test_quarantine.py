@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
-from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.quarantine import consumer as quarantine_module
 from taskyard_worker.quarantine.consumer import SuspectConsumer
 from tests.support.fleet import wait_for
@@ -64,8 +63,9 @@ class SuspectHarness:
         message = self.consumer.next_message()
         if message is None:
             return None
-        slot: Any = message.args[0]
-        assert isinstance(slot, Slot)
+        slot = self.table.waiting.take()
+        assert slot is not None
+        assert self.table.waiting.take() is None
         return slot
 
 
@@ -85,6 +85,7 @@ def test_suspects_come_one_at_a_time_in_their_order(quarantine: SuspectHarness) 
         assert quarantine.table.begin(slot)
         assert quarantine.next() is None, "not while another runs"
         quarantine.table.finished(slot, 0.1)
+        quarantine.table.freed(slot, 0.1)
         assert quarantine.next() is None, "nor while its end is not recorded"
         quarantine.table.forget([slot])
     assert quarantine.next() is None
@@ -101,10 +102,20 @@ def test_only_what_is_of_one_kind_shares_a_child(quarantine: SuspectHarness) -> 
         assert slot is not None
         assert quarantine.table.begin(slot)
         quarantine.table.finished(slot, 0.1)
+        quarantine.table.freed(slot, 0.1)
         quarantine.table.forget([slot])
     slot = quarantine.next()
     assert slot is not None
     assert slot.task_id == other
+
+
+def test_each_claim_calls_a_thread_also_while_those_called_before_have_not_come(quarantine: SuspectHarness) -> None:
+    quarantine.harness.submit(3)
+    quarantine.harness.execute("UPDATE task SET displacements = 1")
+    assert all(quarantine.consumer.next_message() for _ in range(3))
+    slots = [quarantine.table.waiting.take() for _ in range(4)]
+    assert [slot and slot.task_id for slot in slots] == [*quarantine.won, None]
+    assert quarantine.table.waiting.add([slot for slot in slots if slot]) == 3, "no thread counts as called for ever"
 
 
 def test_a_suspect_that_cannot_be_read_is_failed_and_the_next_one_runs(quarantine: SuspectHarness) -> None:

@@ -57,6 +57,7 @@ class RecorderHarness:
         self.counted: list[tuple[str, int]] = []
         self.losses: list[Lost] = []
         self.requeued: list[str] = []
+        self.totals = {"crashed": 1}
         self.kept = Kept()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
         self.registration = Registration(harness.engine, settings, queues=QUEUES, announce=lambda: None)
@@ -77,7 +78,10 @@ class RecorderHarness:
     # The children
 
     def beat(self, worker_id: UUID, state: str) -> Beat:
-        return Beat(worker_id=worker_id, state=state, begun=[i for i, _ in self.held])
+        ended = {"succeeded": 2, "retrying": 1}
+        return Beat(
+            worker_id=worker_id, state=state, begun=[i for i, _ in self.held], attempts=ended, load_average=[0.5]
+        )
 
     def claims(self, worker: str) -> list[Assertion]:
         return [Assertion(task_id, claim, self.attempt, "w:0") for task_id, claim in self.held]
@@ -156,6 +160,15 @@ def test_each_beat_says_what_runs(recording: RecorderHarness) -> None:
     assert recording.row().begun == [held[0]]
 
 
+def test_a_beat_tells_attempts_that_ended_in_children_and_those_that_the_supervisor_ended(
+    recording: RecorderHarness,
+) -> None:
+    recording.beats(1)
+    row = recording.row()
+    assert row.attempts == {"succeeded": 2, "failed": 0, "retried": 1, "crashed": 1, "cancelled": 0}
+    assert row.load_average == [0.5]
+
+
 def test_a_beat_reads_what_is_asked_of_the_worker_and_tells_what_is_done(recording: RecorderHarness) -> None:
     asked = partial(control.resize, processes=ProcessRange(3, 5))
     recording.have_asked(asked)
@@ -199,6 +212,18 @@ def test_a_worker_that_stops_says_so_before_its_next_beat_and_takes_no_claim_bac
     assert harness.states([just_won[0]]) == ["running"], "its child is about to begin it"
     recording.recorder._beat()
     assert harness.states([just_won[0]]) == ["queued"]
+
+
+def test_a_worker_that_drains_takes_up_nothing_that_others_put_off(harness: Harness) -> None:
+    ids = harness.submit(2)
+    ledger.run_transaction(harness.engine, lambda conn: put_off(conn, ids, reason="unknown_task_type", seconds=200.0))
+    recording = RecorderHarness(harness)
+    recording.is_stopping = True
+    recording.recorder.start()
+    recording.recorder.register_types()
+    recording.beats(2)
+    recording.recorder.stop(5)
+    assert set(harness.states(ids)) == {"scheduled"}
 
 
 def test_beats_go_on_while_what_others_put_off_is_taken_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from taskyard.store import ledger, task_types
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.integration.worker.harness import Harness
-from tests.support.fleet import Fleet, children, wait_for
+from tests.support.fleet import Fleet, children, template_of, wait_for
 from tests.support.ledger import new_task
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -78,9 +78,8 @@ class Workers:
         self.fleet.environment["PYTHONPATH"] = f"{directory}{os.pathsep}{root}"
 
     def replace_children(self, worker: subprocess.Popen[bytes]) -> None:
-        """As after an update in place, once the children have been recycled."""
-        for child in children(worker.pid):
-            os.kill(child, signal.SIGTERM)
+        """As after an update in place."""
+        worker.send_signal(signal.SIGHUP)
 
     def live(self) -> dict[str, set[int]]:
         """The versions of `mine.*` that live workers run."""
@@ -135,8 +134,7 @@ def test_a_worker_registers_what_its_children_found_and_its_supervisor_imports_n
         worker = workers.fleet.start_worker(processes=2)
         assert workers.live() == {"mine.a": {1}, "mine.b": {3}}
         wait_for(lambda: pubsub.get_message(timeout=1.0), 10, "the wake-up of API and scheduler")
-    wait_for(lambda: len(workers.imported.read_text().split()) == 2, 20, "both children to import")
-    assert set(map(int, workers.imported.read_text().split())) == set(children(worker.pid))
+    assert list(map(int, workers.imported.read_text().split())) == [template_of(worker.pid)], "once for all children"
     names = {spec.name for spec in workers.snapshot().specs.values()}
     assert {"mine.a", "email.send", "files.process_large_file", "diagnostics.echo"} <= names
     (row,) = workers.harness.query("SELECT task_types FROM worker WHERE 'mine.a' = ANY(task_types)")
@@ -163,8 +161,10 @@ def test_after_an_update_in_place_the_next_child_brings_the_new_types(workers: W
     worker = workers.fleet.start_worker()
     workers.wait_live({"mine.a": {1}, "mine.old": {1}, "mine.same": {1}})
     workers.install(("mine.a", 2), ("mine.new",), ("mine.same", 1, "after"))
+    before = children(worker.pid)
     workers.replace_children(worker)
     workers.wait_live({"mine.a": {2}, "mine.new": {1}, "mine.same": {1}})
+    wait_for(lambda: not set(before) & set(children(worker.pid)), 20, "the child that runs the old ones to end")
     assert workers.admits("mine.a") == 2
     described = {(s.name, s.version): s.description for s in workers.snapshot().specs.values()}
     assert described["mine.same", 1] == "after", "the newer content stands"
@@ -183,7 +183,7 @@ def test_children_that_find_the_same_types_write_nothing(workers: Workers) -> No
     before = children(worker.pid)
     workers.replace_children(worker)
     wait_for(lambda: len(set(children(worker.pid)) - set(before)) == 2, 30, "two other children")
-    wait_for(lambda: len(workers.imported.read_text().split()) == 4, 20, "them to import")
+    assert len(workers.imported.read_text().split()) == 2, "their template has imported"
     runs = workers.put("mine.a")
     workers.fleet.wait_state(str(runs), "succeeded")
     assert len(workers.lines("task_types_registered")) == 1
@@ -226,7 +226,7 @@ def test_a_type_that_is_refused_is_told_once_and_neither_registered_nor_claimed(
     workers.wait_live({"mine.a": {1}})
     refused, runs = workers.put("mine.huge"), workers.put("mine.a")
     workers.fleet.wait_state(str(runs), "succeeded")
-    wait_for(lambda: len(workers.imported.read_text().split()) == 2, 20, "both children to report")
+    wait_for(lambda: len(workers.lines('"child_ready"')) == 2, 20, "both children")
     time.sleep(1.0)
     assert workers.harness.states([refused])[0] in {"queued", "scheduled"}
     (line,) = workers.lines("task_type_refused")
@@ -288,7 +288,7 @@ def test_types_that_cannot_be_registered_yet_are_registered_once_postgresql_is_b
         workers.replace_children(worker)
         wait_for(lambda: len(workers.imported.read_text().split()) == 2, 30, "the next child")
         wait_for(lambda: workers.lines("ledger_unavailable", "recorder"), 30, "a try without PostgreSQL")
-        assert set(children(worker.pid)) - set(before), "it runs meanwhile"
+        wait_for(lambda: set(children(worker.pid)) - set(before), 20, "it to run meanwhile")
         own_postgres.start()
         workers.wait_live({"mine.a": {2}}, 60)
         task = workers.put("mine.a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from taskyard.lifecycle.progress import annotate
 from taskyard.lifecycle.record import record
 from taskyard_dev.postgres import Postgres
 from taskyard_worker.child import writer as writer_module
-from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.child.writer import End, Writer
 from tests.integration.worker.harness import Harness
 from tests.support.fleet import wait_for
@@ -34,6 +35,7 @@ def finish(harness: Harness, writer: Writer, slots: list[Slot], outcomes: list[A
     for slot, outcome in zip(slots, outcomes, strict=True):
         if slot.phase.name == "BEGUN":
             writer._table.finished(slot, 0.01)
+            writer._table.freed(slot, 0.01)
         writer._ends.append(end(slot, outcome))
     writer._wake.set()
     wait_for(lambda: writer._table.busy == 0, 20, "all to be recorded")
@@ -168,6 +170,7 @@ def test_while_postgresql_is_away_nothing_is_skipped_and_nothing_is_recorded_twi
         writer.note(slot.task_id, slot.claim, "log", {"message": f"line {n}", "level": "info"})
         writer.progress(slot.task_id, slot.claim, n, 50, "half")
         table.finished(slot, 0.01)
+        table.freed(slot, 0.01)
         writer.end(end(slot, Succeeded({"value": n})))
         time.sleep(0.02)
     assert table.busy == 50
@@ -219,7 +222,7 @@ def test_a_failing_observer_costs_neither_a_slot_nor_the_writer(harness: Harness
     table = harness.claim_table(8)
     writer, kept = harness.writer(table)
 
-    def failing(end: End, state: State) -> None:
+    def failing(ends: Sequence[tuple[End, State]]) -> None:
         raise KeyError("a bug")
 
     kept.recorded = failing  # type: ignore[method-assign]
@@ -269,8 +272,10 @@ def test_progress_is_written_at_most_some_four_times_a_second_and_the_last_one_a
                 n += 1
                 writer.progress(long.task_id, long.claim, n, None, "")
             table.finished(quick, 0.001)
+            table.freed(quick, 0.001)
             writer.end(end(quick))
         table.finished(long, 2.0)
+        table.freed(long, 2.0)
         writer.end(end(long))
         wait_for(lambda: table.busy == 0, 10, "the ends")
         took = time.monotonic() - began
@@ -337,6 +342,7 @@ def test_a_stopping_writer_writes_what_is_left_and_ends(harness: Harness) -> Non
     writer.progress(slots[0].task_id, slots[0].claim, 5, 10, "")
     for slot in slots[1:]:
         table.finished(slot, 0.01)
+        table.freed(slot, 0.01)
         writer.end(end(slot))
     assert writer.stop(5.0)
     assert harness.states([s.task_id for s in slots]) == ["running", "succeeded", "succeeded"]

@@ -17,6 +17,7 @@ from taskyard.domain.ids import new_id
 from taskyard.store import analytics, ledger, rollups
 from taskyard.store.analytics import UNSUMMED_KEPT_DAYS, Period, RequestCount, UsageEvent
 from tests.kits.conftest import Run
+from tests.support.databases import WAITING_FOR_A_LOCK
 from tests.support.fleet import wait_for
 
 HOUR = timedelta(hours=1)
@@ -124,7 +125,7 @@ def test_an_event_that_comes_while_its_hour_is_summed_up_opens_it_again(
         with ledger.transaction(task_engine) as conn:
             assert rollups.sum_up(conn, THEN)
             late = pool.submit(told, engine, (THEN, "llama3", 5))
-            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            blocked = sa.text(WAITING_FOR_A_LOCK)
             with ledger.connection(engine) as watching:
                 wait_for(lambda: watching.execute(blocked).scalar_one() > 0, 10, "the event that waits")
         late.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -27,7 +28,7 @@ class Disturbed(Upkeep):
     """Something happens before or after one of its steps, for once."""
 
     def __init__(self, of: Ledger, step: str, happens: Callable[[], object], *, after: bool = False) -> None:
-        super().__init__(partial(ledger.run_transaction, of.engine), Announced())
+        super().__init__(partial(ledger.run_transaction, of.engine), Announced(), life=timedelta(days=1))
         self._step = step
         self._happens = happens
         self._after = after

@@ -42,11 +42,12 @@ class Person:
             worker = rows.register(conn) if state is State.RUNNING else None
             return rows.put(conn, state, worker_id=worker, **{"name": name, "params": {"user_id": 7}, **columns})
 
-    def ask(self, *, dry_run: bool = False) -> UUID:
-        """As the API does."""
+    def ask(self, *, dry_run: bool = False, **columns: Any) -> UUID:
+        """As the API does, and a worker that has begun it."""
 
         def ask(conn: Connection) -> UUID:
-            task_id = rows.put(conn, State.QUEUED, name="users.erase", params={"user_id": 7, "dry_run": dry_run})
+            worker, params = rows.register(conn), {"user_id": 7, "dry_run": dry_run}
+            task_id = rows.put(conn, State.RUNNING, worker_id=worker, name="users.erase", params=params, **columns)
             audit.record(conn, Actor("ci"), Action.USER_ERASE, 7, task_id=task_id, dry_run=dry_run)
             return task_id
 

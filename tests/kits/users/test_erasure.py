@@ -21,8 +21,10 @@ BLANK = orjson.loads(ERASED)
 def test_the_user_goes_with_profile_statistics_and_activity(ada: Person) -> None:
     ada.do("INSERT INTO user_profiles (id, user_id, task_id) VALUES (:id, 7, :id)", id=new_id())
     ada.do("INSERT INTO user_activity (task_id, user_id, login_count) VALUES (:id, 7, 1)", id=new_id())
-    counts = dict.fromkeys(("cancelled", "blanked", "mentions", "answers"), 0)
-    assert ada.erase().result == {**counts, "schedules": [], "same_address": []}
+    counts = dict.fromkeys(
+        ("cancelled", "blanked", "mentions", "limits", "mentions_left", "deliveries_left", "answers"), 0
+    )
+    assert ada.erase().result == {**counts, "left": [], "schedules": [], "same_address": []}
     for table in ("users", "user_profiles", "user_activity"):
         assert ada.do(f"SELECT count(*) FROM {table}").scalar() == 0
 
@@ -72,6 +74,7 @@ def test_of_a_task_about_the_person_its_times_and_its_outcome_are_left(
 @pytest.mark.parametrize("state", [State.QUEUED, State.SCHEDULED, State.RETRYING, State.BLOCKED])
 def test_a_task_about_the_person_that_waits_is_cancelled(ada: Person, state: State) -> None:
     task_id, other = ada.put(state=state), ada.put(state=state, params={"user_id": 77})
+    assert ada.erase(dry_run=True).result["cancelled"] == 1
     result = ada.erase().result
     assert (result["cancelled"], result["blanked"]) == (1, 1)
     assert (ada.read(task_id).state, ada.read(task_id).params) == ("cancelled", BLANK)
@@ -132,17 +135,22 @@ def test_deliveries_of_what_became_of_such_a_task_are_erased_whatever_their_ids(
     assert ada.read(waits).state == "cancelled"
 
 
-def test_a_delivery_that_outlives_its_task_is_erased_once_it_has_ended(ada: Person) -> None:
-    """Nothing tells whose it is."""
-    payload = {"type": "task.succeeded", "data": {"id": str(new_id()), "result": {"name": "Ada"}}}
-    told = {"endpoint_id": str(uuid4()), "url": "u"}
-    dead = ada.put("webhooks.deliver", State.FAILED, params={**told, "payload": payload})
-    waits = ada.put("webhooks.deliver", State.QUEUED, params={**told, "payload": payload})
-    of_flow = ada.put("webhooks.deliver", params={**told, "payload": {**payload, "type": "workflow.succeeded"}})
-    assert ada.erase().result["blanked"] == 1
-    assert ada.read(dead).params == BLANK
-    assert ada.read(waits).params["payload"] == payload
-    assert ada.read(of_flow).params != BLANK
+def test_a_delivery_that_outlives_its_task_is_erased_where_it_has_the_address_and_else_counted(ada: Person) -> None:
+    def put(state: State, kind: str = "task.succeeded", **data: Any) -> UUID:
+        payload = {"type": kind, "data": {"id": str(new_id()), **data}}
+        params = {"endpoint_id": str(uuid4()), "url": "u", "payload": payload}
+        return ada.put("webhooks.deliver", state, params=params)
+
+    hers = put(State.FAILED, result={"name": "Ada", "to": ADA})
+    of_others = put(State.FAILED, result={"name": "Grace"})
+    waits, of_flow = put(State.QUEUED, result={"name": "Ada"}), put(State.SUCCEEDED, "workflow.succeeded", result={})
+    tells_nothing = put(State.SUCCEEDED)
+    before = {task_id: ada.read(task_id) for task_id in (of_others, waits, of_flow, tells_nothing)}
+    for dry_run in (True, False):
+        result = ada.erase(dry_run=dry_run).result
+        assert (result["blanked"], result["mentions"], result["deliveries_left"]) == (1, 0, 1)
+    assert ada.read(hers).params == BLANK
+    assert {task_id: ada.read(task_id) for task_id in before} == before
 
 
 def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> None:
@@ -162,8 +170,8 @@ def test_answers_that_are_kept_are_blank_and_keep_their_status(ada: Person) -> N
             headers=orjson.dumps(headers).decode(),
             answer=orjson.dumps(answer),
         )
-    assert ada.erase(dry_run=True).result["answers"] == 2, "the task is not blank yet"
-    assert ada.erase().result["answers"] == 3
+    for dry_run in (True, False):
+        assert ada.erase(dry_run=dry_run).result["answers"] == 3
     kept = ada.do("SELECT key, status, convert_from(answer, 'UTF8') FROM idempotency_key ORDER BY key").all()
     assert [tuple(row) for row in kept] == [
         ("mention", 202, ERASED),

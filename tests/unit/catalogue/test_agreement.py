@@ -328,6 +328,12 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {"more": 1}],
     ),
     "maintenance.archive_tasks": ([{}, {"dry_run": True}], [{"dry_run": "true"}, {"dry_run": None}, {"days": 1}, []]),
+    "maintenance.change_tasks": (
+        [{"action": "cancel", "filter": {"queue": "default", "state": ["queued"]}},
+         {"action": "retry", "filter": {"code": "boom", "created_after": "2026-01-31T00:00:00Z"}, "per_second": 0.5}],
+        [{}, {"action": "purge", "filter": {}}, {"action": "cancel"}, {"action": "cancel", "filter": {"more": 1}},
+         {"action": "cancel", "filter": {}, "per_second": 0}, {"action": "cancel", "filter": {"workflow_id": 7}}],
+    ),
     "models.refresh_cache": ([{}], [{"a": 1}, [], None, {"": None}]),
     "payments.process": (
         [PAYMENT, {**PAYMENT, "amount": 12.5}, {**PAYMENT, "amount": 1250, "currency": "JPY"},

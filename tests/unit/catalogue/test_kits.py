@@ -114,6 +114,12 @@ def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> 
     )
 
 
+@pytest.mark.parametrize(("queues", "kit"), [(["geo_processing"], "geo"), (["default", "selection"], "selection")])
+def test_a_worker_of_a_kit_that_must_not_be_forked_is_told_which(queues: list[str], kit: str) -> None:
+    assert kits.without_fork(Settings(), queues) == kit
+    assert kits.without_fork(Settings(), ["default"]) is None
+
+
 def test_the_platform_s_own_kit_is_loaded_whatever_queues_and_kits_are_set() -> None:
     assert load(["elsewhere"]).kits["taskyard.echo"].name == "taskyard"
     assert "taskyard.echo" in load(["default"], kits=("files",)).catalogue

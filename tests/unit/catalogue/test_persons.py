@@ -47,7 +47,8 @@ def test_the_erasure_of_a_person_is_about_none() -> None:
 
 def test_an_address_is_found_as_it_stands_in_json() -> None:
     pattern = Sought(7, 'a"b.c@example.org', []).pattern
-    assert pattern.endswith(r")a\\\"b\.c\@example\.org(?![[:alnum:]-]|\.[[:alnum:]])")
+    assert r"|a\\\"b\.c\@example\.org|" in pattern
+    assert pattern.endswith(r"|a\%22b\.c\%40example\.org)(?![[:alnum:]-]|\.[[:alnum:]])")
     assert Sought(7, None, []).names == ["7"]
 
 

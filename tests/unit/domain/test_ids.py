@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskyard.domain.ids import earliest_id_at, made_at, new_id
+from taskyard.domain.ids import earliest_id_at, made_at, new_id, read_id
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
@@ -76,3 +76,32 @@ def test_an_id_tells_when_it_was_made() -> None:
 @pytest.mark.parametrize("other", [uuid4(), UUID(int=new_id().int | ((1 << 48) - 1) << 80)], ids=["v4", "year 10895"])
 def test_an_id_without_a_time_of_the_calendar_tells_none(other: UUID) -> None:
     assert made_at(other) is None
+
+
+@given(st.uuids())
+def test_an_id_is_read_as_python_reads_it(written: UUID) -> None:
+    assert read_id(str(written)) == read_id(written.hex) == read_id(str(written).upper()) == written
+
+
+_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+_SPECIAL = {
+    "hexadecimal prefix": "0x" + "1" * 30,
+    "sign": "+" + "1" * 31,
+    "underscore": "1_" + "1" * 30,
+    "other digits": "\u0661" * 32,
+    "spaces": "11 " * 10 + "11",
+    "space at an end": " " + "1" * 30 + " ",
+    "braces": f"{{{_ID}}}",
+    "urn": f"urn:uuid:{_ID}",
+    "dash elsewhere": "0-1890a5dac96-774b-bcce-b302099a8057",
+    "dash at the end": f"{_ID}-",
+    "three dashes": "01890a5dac96-774b-bcce-b302099a8057",
+}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no-id", "x" * 32, "0" * 33, *(pytest.param(t, id=n) for n, t in _SPECIAL.items())]
+)
+def test_what_is_no_id_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_id(text)

@@ -58,7 +58,7 @@ def test_a_rate_that_is_faster_than_the_leader_turns_is_caught_up_with() -> None
 def test_the_rate_of_a_queue_counts_for_all_of_its_keys() -> None:
     tasks = waiting("a", "b", concurrent=1)
     given = grant(tasks, {"a": Standing(), "b": Standing()}, {"q": QueueStanding(last=-0.5, per_second=2.0)})
-    assert (given.tasks, given.again) == (tasks[:1], {"queue:q": 0.5})
+    assert (given.tasks, given.lasts, given.again) == (tasks[:1], {"queue:q": 0.0}, {})
 
 
 def test_another_rate_holds_at_once() -> None:

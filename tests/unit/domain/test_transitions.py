@@ -28,6 +28,7 @@ def test_final_is_final_but_for_a_persons_retry(state: State, event: Event) -> N
         (State.FAILED, Event.RETRY): State.QUEUED,
         (State.CANCELLED, Event.RETRY): State.QUEUED,
         (State.FAILED, Event.REPLAY): State.SCHEDULED,
+        (State.CANCELLED, Event.REPLAY): State.SCHEDULED,
         # A step of a workflow that runs again, and whose needs do.
         (State.FAILED, Event.BLOCK): State.BLOCKED,
         (State.CANCELLED, Event.BLOCK): State.BLOCKED,

@@ -186,6 +186,29 @@ def test_the_service_s_own_lines_name_the_task_while_it_runs(
     assert "task_id" not in outside
 
 
+def test_what_a_task_binds_to_structlog_does_not_rename_the_task_in_its_lines_nor_in_those_of_the_next(
+    lines: Lines, out: Stream
+) -> None:
+    del out
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(io.StringIO())
+    with current(context_of(lines, 1, request_id="of-1")):
+        structlog.contextvars.bind_contextvars(task_id="mine", request_id="mine")
+        logging.getLogger("somebody").warning("first")
+    logging.getLogger("somebody").warning("between")
+    with current(context_of(lines, 2, request_id="of-2")):
+        structlog.get_logger("somebody").warning("second")
+        structlog.get_logger("somebody").warning("second", task_id="another")
+    said = [json.loads(line) for line in handler.stream.getvalue().splitlines()]
+    assert [(line.get("task_id"), line.get("request_id")) for line in said] == [
+        (str(UUID(int=1)), "of-1"),
+        (None, None),
+        (str(UUID(int=2)), "of-2"),
+        ("another", "of-2"),
+    ]
+
+
 def test_the_service_s_lines_carry_the_trace_of_the_submit(lines: Lines, out: Stream) -> None:
     stream = io.StringIO()
     logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]

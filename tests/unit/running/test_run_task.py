@@ -228,6 +228,7 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "files.cleanup_old": ("low_priority", 3),
         "files.cleanup_temporary": ("low_priority", 3),
         "maintenance.archive_tasks": ("low_priority", 3),
+        "maintenance.change_tasks": ("high_priority", 99),
         "maintenance.cleanup_expired_data": ("low_priority", 3),
         "analytics.aggregate": ("low_priority", 3),
         "reports.generate": ("default", 3),

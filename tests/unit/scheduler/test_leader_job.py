@@ -118,6 +118,25 @@ def test_a_job_that_alone_cannot_use_a_server_says_so_once() -> None:
     assert dependencies.database.is_up
 
 
+def test_a_server_that_goes_away_under_a_call_is_not_the_fault_of_the_job() -> None:
+    """Another call was answered after this one began, and before the server stopped."""
+    job, _, clock, dependencies = make()
+
+    def cut_off() -> None:
+        dependencies.broker.answered()
+        raise BrokerUnavailable("Connection closed by server.")
+
+    def refused() -> None:
+        raise BrokerUnavailable("Connection refused")
+
+    with capture_logs() as logs:
+        for work in (cut_off, refused, cut_off):
+            job.run(work)
+            clock.now += 5.0
+    assert logs == []
+    assert dependencies.broker.is_up
+
+
 @pytest.mark.parametrize("error", [BrokerFull("OOM"), redis.OutOfMemoryError("OOM")], ids=repr)
 def test_a_full_redis_is_up_and_told_of_once(error: Exception) -> None:
     """Pings in between are answered."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 
 from taskyard.telemetry.metrics import OTHER, Metrics, MetricsPortTaken, MetricsServer, SharedFiles
+from taskyard.telemetry.metrics_families import MAX_MET
 from taskyard.telemetry.metrics_server import REQUEST_SECONDS
 
 
@@ -47,6 +48,16 @@ def test_values_that_no_registry_knows_make_one_series(metrics: Metrics) -> None
     assert value(metrics, "sent_total", queue=OTHER, task="t") == 100
     assert value(metrics, "sent_total", queue="a", task="t") == 1
     assert len(family) == 2
+
+
+def test_label_sets_that_another_process_shows_are_made_when_they_are_met(metrics: Metrics) -> None:
+    names = [f"t{n}" for n in range(2 * MAX_MET)]
+    family = metrics.counters("sent_total", "Sent.", {"task": names}, known=())
+    family.know([(name,) for name in names], from_start=False)
+    assert len(family) == 0
+    for name in names:
+        family[name].inc()
+    assert value(metrics, "sent_total", task=names[-1]) == 1, "they are not among those that callers choose"
 
 
 def test_a_label_set_of_the_wrong_length_is_refused(metrics: Metrics) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from taskyard.telemetry.metrics import Metrics
 from tests.support.metrics_page import told
-from tests.support.service_metrics import Worker, api_metrics, scheduler_metrics
+from tests.support.service_metrics import Worker, api_metrics, console_metrics, scheduler_metrics
 
 # Made by a collector of its own.
 _BUILD = {"taskyard_build_info": ("service", "version", "python")}
@@ -37,6 +37,10 @@ def test_every_metric_of_the_scheduler_is_on_the_page_and_no_other() -> None:
     compare("scheduler", scheduler_metrics().made)
 
 
+def test_every_metric_of_the_console_is_on_the_page_and_no_other() -> None:
+    compare("console", console_metrics().made)
+
+
 @pytest.fixture
 def worker() -> Iterator[Worker]:
     made = Worker()
@@ -55,6 +59,7 @@ def test_the_page_names_the_kind_of_each_metric(worker: Worker) -> None:
         ("worker", worker.supervisor.metrics),
         ("worker", worker.child().metrics),
         ("scheduler", scheduler_metrics()),
+        ("console", console_metrics()),
     ):
         for name, kind in kinds(metrics):
             assert told(service)[name].kind == kind, (

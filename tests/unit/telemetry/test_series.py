@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,8 @@ from taskyard.telemetry.metrics_families import MAX_MET
 from taskyard_api.app import routes_of
 from taskyard_api.auth import Scope
 from taskyard_api.meters import CODES, METHODS, RESULTS, RequestMeters, SubmitMeters
+from taskyard_console.meters import Meters
+from taskyard_console.routes import SIGN_IN, page_routes
 from taskyard_scheduler.leader import Term
 from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, ScheduleMetrics, SchedulerMetrics
 from taskyard_worker.metrics import WorkerMetrics
@@ -75,7 +77,7 @@ def run_all(child: WorkerMetrics, queues: list[str]) -> None:
     for name, queue, (outcome, state) in product(NAMES, queues, ENDS):
         work = SimpleNamespace(name=name, queue=queue)
         end: Any = SimpleNamespace(slot=SimpleNamespace(work=work), outcome=outcome, run_seconds=0.5)
-        child.recorded(end, state)
+        child.recorded([(end, state)])
 
 
 def test_a_worker_stays_below_its_ceiling(worker: Worker) -> None:
@@ -106,6 +108,15 @@ def test_the_scheduler_stays_below_its_ceiling() -> None:
         depth.dead_letters[queue, name].set(1)
         depth.tasks[queue, name].set(1)
     assert samples(metrics) < ceiling("scheduler")
+
+
+def test_the_console_stays_below_its_ceiling() -> None:
+    metrics = Metrics("console", dependencies=())
+    pages = [*page_routes(cast("Any", None), ""), *SIGN_IN, "/choices", "/live", "/static/{name}"]
+    meters = Meters(metrics, pages=pages, live_pages=lambda: 0)
+    for page in (*pages, None, "/x"):
+        meters.shown(page, 0.1)
+    assert samples(metrics) < ceiling("console")
 
 
 def test_beyond_the_ceiling_the_type_gives_way_and_the_outcome_still_counts() -> None:

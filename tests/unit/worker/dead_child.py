@@ -21,6 +21,7 @@ class DeadChild:
     begun: int
     quarantine: bool = False
     kill_at: float | None = None
+    why_spawned: str | None = None
     blamed: set[Any] = field(default_factory=set)
     table: SlotTable = field(default_factory=make_slot_table)
     forced_ends: dict[Any, Any] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,9 @@ from taskyard.lifecycle.claim import Claimed
 from taskyard_worker.child.claim_table import ClaimTable
 from taskyard_worker.child.leftovers import Leftovers
 from taskyard_worker.child.wear import Wear
+from taskyard_worker.control import TemplatePlan
 from taskyard_worker.slots import ASYNC_LIMIT, SlotTable, table_size
+from taskyard_worker.supervisor.template import Template
 
 
 class Clock:
@@ -59,10 +62,15 @@ def make_claim_table(
     async_limit: int = ASYNC_LIMIT,
     async_types: Collection[str] = (),
     table: SlotTable | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ClaimTable:
-    return ClaimTable(
-        table or make_slot_table(threads), threads=threads, async_limit=async_limit, async_types=async_types
-    )
+    limits: dict[str, Any] = {"threads": threads, "async_limit": async_limit, "async_types": async_types}
+    return ClaimTable(table or make_slot_table(threads), **limits, clock=clock)
+
+
+def no_template() -> Template:
+    """Of a worker that spawns its children."""
+    return Template(lambda: TemplatePlan("", [], {}, []), is_on=False, start_seconds=30)
 
 
 def make_watch() -> tuple[Wear, Leftovers]:

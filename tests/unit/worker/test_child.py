@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled
 from taskyard_worker.child.child import Interrupter
-from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.child.writer import End
 from taskyard_worker.slots import Phase
 
@@ -75,6 +75,7 @@ def test_a_claim_whose_answer_is_on_its_way_is_cancelled_when_it_is_there() -> N
     harness.cancel(slot)
     assert not harness.ends
     harness.claims.settle([slot], [work])
+    assert not harness.claims.begin(slot, Run())
     harness.interrupter.turn()
     assert len(harness.ends) == 1
     assert slot.phase is Phase.FINISHED

@@ -40,6 +40,17 @@ def test_a_heartbeat_names_each_child_and_what_runs_in_it(children: Children, gi
     assert (beat.memory_bytes or 0) > 1 << 20, "the supervisor's own memory at least"
 
 
+def test_attempts_that_ended_are_counted_also_of_children_that_are_no_more(
+    children: Children, given: list[Any]
+) -> None:
+    given[0].table.count({"succeeded": 3, "failed": 1, "released": 7})
+    given[1].table.count({"succeeded": 2, "retrying": 4})
+    expected = {"succeeded": 5, "failed": 1, "retrying": 4, "cancelled": 0}
+    assert children.beat(uuid4(), "running").attempts == expected
+    children.remove(given[0])
+    assert children.beat(uuid4(), "running").attempts == expected
+
+
 def test_only_begun_tasks_are_listed_as_running_and_all_claims_are_held(children: Children, given: list[Any]) -> None:
     given[0].table.set_phase(next(i for i in range(given[0].table.size) if _phase(given[0], i)), Phase.CLAIMED)
     assert len(children.beat(uuid4(), "running").begun) == 2

@@ -14,7 +14,8 @@ from taskyard.catalogue.spec import TaskSpec, spec_of
 from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, RetryIn
-from taskyard_worker.child.claim_table import ClaimTable, Slot
+from taskyard_worker.child.claim_table import ClaimTable
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.slots import Kind, SlotTable
 from taskyard_worker.supervisor import enforcer
 from taskyard_worker.supervisor.enforcer import Enforcer

@@ -15,6 +15,7 @@ import pytest
 from taskyard_worker.slots import Phase, SlotTable
 from taskyard_worker.supervisor import handle
 from taskyard_worker.supervisor.handle import Handle, cause_of
+from taskyard_worker.supervisor.line import Line
 from tests.support.fleet import wait_for
 
 Start = Callable[..., Handle]
@@ -29,10 +30,9 @@ def start() -> Iterator[Start]:
         ours, theirs = socket.socketpair()
         process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs.fileno(), stdin=subprocess.DEVNULL)
         theirs.close()
-        ours.setblocking(False)
         table = SlotTable.create(8)
         table.hand_down()
-        started.append(Handle(0, process, ours, table, time.monotonic(), "its fetcher", start_seconds=30))
+        started.append(Handle(0, process, Line(ours, 0), table, time.monotonic(), "its fetcher", start_seconds=30))
         return started[-1]
 
     yield make

@@ -32,12 +32,12 @@ from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
 from taskyard.storage.local import LocalStorage
 from taskyard_worker.child import copies, interrupts, run_log, runner
-from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.child.writer import End
 from taskyard_worker.slots import Phase
 

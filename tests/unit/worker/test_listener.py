@@ -18,22 +18,22 @@ ME = uuid4()
 class Heard:
     def __init__(self) -> None:
         self.looks = 0
-        self.resumed: list[list[str]] = []
+        self.passed_on: list[tuple[str, list[str]]] = []
         self.listener = Listener(
             "redis://127.0.0.1:1",
             Names(),
             SimpleNamespace(worker_id=ME),
             concerns=lambda ids: "mine" in ids,
             look=self.look,
-            resume=self.resumed.append,
+            pass_on=lambda do, queues: self.passed_on.append((do, queues)),
         )
 
     def look(self) -> None:
         self.looks += 1
 
-    def hear(self, data: Any) -> tuple[int, list[list[str]]]:
+    def hear(self, data: Any) -> tuple[int, list[tuple[str, list[str]]]]:
         self.listener._handle_hint(data if isinstance(data, bytes) else orjson.dumps(data))
-        return self.looks, self.resumed
+        return self.looks, self.passed_on
 
 
 def test_a_cancellation_has_the_ledger_asked_where_a_child_has_the_task() -> None:
@@ -49,7 +49,11 @@ def test_what_is_asked_of_this_worker_has_the_ledger_asked() -> None:
 
 
 def test_a_resume_reaches_the_children_and_has_the_ledger_asked_for_what_runs_apart() -> None:
-    assert Heard().hear({"resume": ["default", 7, "low_priority"]}) == (1, [["default", "low_priority"]])
+    assert Heard().hear({"resume": ["default", 7, "low_priority"]}) == (1, [("resume", ["default", "low_priority"])])
+
+
+def test_a_recall_reaches_the_children() -> None:
+    assert Heard().hear({"recall": ["default", 7]}) == (0, [("recall", ["default"])])
 
 
 @pytest.mark.parametrize(

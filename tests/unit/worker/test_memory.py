@@ -130,3 +130,24 @@ def test_what_processes_share_counts_once() -> None:
         assert alone + ballast < together < alone + resident_bytes(program.pid)
         program.communicate(b"\n")
     assert used_together([program.pid]) == 0, "it has ended"
+
+
+_FORKED = """
+import os, signal
+from taskyard_worker.memory import resident_bytes, used_together
+
+ballast = bytearray(b"x") * (64 << 20)
+before = used_together([os.getpid()])
+child = os.fork()
+if child == 0:
+    signal.pause()
+print(used_together([os.getpid(), child]) - before, resident_bytes(os.getpid()))
+os.kill(child, signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
+def test_what_a_forked_process_shares_counts_once() -> None:
+    said = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True).stdout
+    more, alone = map(int, said.split())
+    assert more < (8 << 20) < (64 << 20) < alone

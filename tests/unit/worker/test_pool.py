@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,20 @@ from taskyard.domain.processes import ProcessRange
 from taskyard_worker import quarantine
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
-from taskyard_worker.supervisor.pool import ChildPool, Restarts
+from taskyard_worker.supervisor.pool import ChildPool
+from taskyard_worker.supervisor.restarts import Restarts
 
 from .dead_child import DeadChild
 from .making import Clock
+
+
+@dataclass
+class MadeUpTemplate:
+    is_awaited: bool = False
+
+    def turn(self) -> None: ...
+
+    def renew(self) -> None: ...
 
 
 class Harness:
@@ -27,7 +38,9 @@ class Harness:
         self.given = children
         for child in children:
             self._add(child)
-        self.pool = ChildPool(self.scale, self.children, self._start)
+        self.template = MadeUpTemplate()
+        template: Any = self.template
+        self.pool = ChildPool(self.scale, self.children, template, self._start)
 
     def _add(self, child: Any) -> None:
         child.pid = child.index = len(self.children)
@@ -80,6 +93,18 @@ def test_a_child_that_is_ready_replaces_one_worn_child_of_its_kind() -> None:
     assert successor.ready
     assert [child.retiring for child in (alone, *worn)] == [False, True, False]
     harness.turn()
+
+
+def test_interrupted_children_work_on_while_no_other_child_may_start_in_their_place() -> None:
+    children = [DeadChild(0, worn="interrupted") for _ in range(3)]
+    harness = Harness(*children, wanted=3)
+    harness.template.is_awaited = True  # as after an update that cannot be imported
+    harness.pool.turn(0)
+    assert not any(child.retiring for child in children)
+    harness.template.is_awaited = False
+    harness.turn()
+    assert all(child.retiring for child in children)
+    assert harness.started() == [False] * 3
 
 
 def test_children_that_are_to_be_replaced_are_so_one_after_the_other_and_each_by_one_that_is_ready() -> None:

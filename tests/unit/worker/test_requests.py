@@ -55,12 +55,12 @@ def test_each_cancellation_is_taken_once(requests: Requests) -> None:
     assert requests.take_cancellations() == []
 
 
-def test_resumed_queues_are_taken_once_and_wake_the_main_thread(requests: Requests) -> None:
-    requests.resume(["default"])
-    requests.resume(["low_priority", "default"])
+def test_what_children_are_to_be_told_is_taken_once_in_its_order_and_wakes_the_main_thread(requests: Requests) -> None:
+    requests.pass_on("recall", ["default"])
+    requests.pass_on("resume", ["low_priority", "default"])
     assert is_awake(requests)
-    assert requests.take_resumed() == ["default", "low_priority", "default"]
-    assert requests.take_resumed() == []
+    assert requests.take_passed_on() == [("recall", ["default"]), ("resume", ["low_priority", "default"])]
+    assert requests.take_passed_on() == []
 
 
 def test_being_given_up_is_taken_once(requests: Requests) -> None:

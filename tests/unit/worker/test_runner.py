@@ -18,15 +18,15 @@ from structlog.testing import capture_logs
 
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
-from taskyard.domain.tasks import Failed, RetryIn, Succeeded
+from taskyard.domain.tasks import Failed, Outcome, RetryIn, Succeeded
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
-from taskyard.running.hooks import Hooks
-from taskyard_worker.child.claim_table import Slot
+from taskyard.running.hooks import Hook, Hooks, Run
 from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
+from taskyard_worker.child.slot import Slot
 from taskyard_worker.child.writer import End
 from taskyard_worker.slots import Phase
 from tests.support.fleet import wait_for
@@ -49,7 +49,9 @@ TYPE = TaskType(name="tests.task", description="", params=Input, result=Output)
 class Harness:
     """A runner of one function, and the ends of its claims."""
 
-    def __init__(self, function: Callable[..., Any], cipher: Cipher | None = None, threads: int = 4) -> None:
+    def __init__(
+        self, function: Callable[..., Any], cipher: Cipher | None = None, threads: int = 4, hook: Hook | None = None
+    ) -> None:
         nothing: Any = None
         self.ends: list[End] = []
         self.told: list[str] = []
@@ -60,7 +62,7 @@ class Harness:
             Services(nothing, nothing, nothing),
             self.claims,
             self,
-            Hooks([RunLog()]),
+            Hooks([hook or RunLog()]),
             EventLoop(),
             *make_watch(),
         )
@@ -312,3 +314,37 @@ def test_a_function_that_raises_system_exit_leaves_its_thread_alive() -> None:
     thread.start()
     thread.join(5)
     assert len(harness.ends) == 2
+
+
+def test_a_thread_counts_as_taken_while_hooks_of_its_task_run() -> None:
+    taken = []
+
+    class Slow(Hook):
+        def after_run(self, run: Run, outcome: Outcome) -> None:
+            time.sleep(0.02)
+            taken.append(harness.claims.running)
+
+    harness = Harness(lambda params, context: Output(value=1), threads=1, hook=Slow())
+    for _ in range(3):
+        (slot,) = harness.claim()
+        harness.runner.run(slot)
+        harness.claims.forget([slot])
+    assert taken == [1, 1, 1]
+    assert 1 <= harness.claims.room(["default"]) <= 1 + 5, "no more ahead than can have its hooks within 100 ms"
+
+
+def test_what_goes_wrong_around_one_task_keeps_no_claim_behind_it_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(lambda params, context: Output(value=1), threads=1)
+    slots = harness.claim(3)
+    end = harness.end
+
+    def break_once(ended: End) -> None:
+        end(ended)
+        if ended.slot is slots[1]:
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(harness, "end", break_once)
+    assert harness.claims.waiting.add(slots) == 1
+    harness.runner.run_all()
+    assert [end.slot for end in harness.ends] == slots
+    assert harness.claims.waiting.add(slots) == 1, "its thread is idle again"

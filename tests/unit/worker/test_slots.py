@@ -87,6 +87,16 @@ def test_a_long_name_is_cut_and_the_entries_beside_it_stay_as_they_were() -> Non
     assert [entry.task_id for entry in table.entries()] == [UUID(int=0), UUID(int=1), UUID(int=2)]
 
 
+def test_counts_of_ends_and_reports_leave_each_other_and_the_claims_alone() -> None:
+    table = SlotTable.create(8)
+    table.enter(0, UUID(int=1), UUID(int=2))
+    table.count({"succeeded": 2**40, "cancelled": 1})
+    table.report(pid=7, tick=1.0, polled=2.0, fetched=3.0, wrote=4.0, runs=5)
+    assert table.ends() == {"succeeded": 2**40, "failed": 0, "retrying": 0, "cancelled": 1}
+    assert (table.header().pid, table.header().runs) == (7, 5)
+    assert [entry.task_id for entry in table.entries()] == [UUID(int=1)]
+
+
 def test_a_reader_never_misses_a_claim_that_is_being_described() -> None:
     # `struct.pack_into` clears the place first: a child killed in that moment would have lost the claim.
     table = SlotTable.create(8)

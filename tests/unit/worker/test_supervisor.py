@@ -21,6 +21,7 @@ from taskyard_worker.supervisor.requests import Requests
 from taskyard_worker.supervisor.supervisor import Supervisor
 
 from .dead_child import DeadChild
+from .making import no_template
 
 
 class Harness:
@@ -40,13 +41,15 @@ class Harness:
             requeue_fetched=self.requeued.append,
             look=self._look,
         )
-        self.pool = ChildPool(Autoscale(minimum=1, maximum=1, threads=4), self.children, nothing)
+        template = no_template()
+        self.pool = ChildPool(Autoscale(minimum=1, maximum=1, threads=4), self.children, template, nothing)
         self.supervisor = Supervisor(
             SimpleNamespace(is_registered=True),  # type: ignore[arg-type]
             self.requests,
             self.children,
             recorder,
             Enforcer(grace_seconds=10.0, record=lambda end: None, blame=self.blamed.append),
+            template,
             self.pool,
             nothing,
             SimpleNamespace(ended_its_process=self.blamed.append, tell=lambda child: None),  # type: ignore[arg-type]

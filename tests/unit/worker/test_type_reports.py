@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from taskyard_worker.child import report as report_module
 from taskyard_worker.child.report import report
 from taskyard_worker.control import MAX_LINE_BYTES, MAX_TYPES, Control
 from taskyard_worker.supervisor.handle import Handle, Report
+from taskyard_worker.supervisor.line import Line
 from taskyard_worker.supervisor.registration import Registration
 from taskyard_worker.supervisor.types import TypeReports, hard_limit_policy
 from tests.support.specs import spec_named, spec_values
@@ -45,9 +47,11 @@ class Reports:
         self.known += [spec.name for spec in types]
 
     def take(self, *messages: dict[str, Any]) -> Child:
+        """Of a child that is ready then."""
         child = Child()
         for message in messages:
             self.reports.receive(child, message)  # type: ignore[arg-type]
+        self.reports.register(child)  # type: ignore[arg-type]
         return child
 
 
@@ -72,12 +76,16 @@ def reports() -> Reports:
     return Reports()
 
 
-def test_a_report_in_several_events_is_registered_with_the_last_one(reports: Reports) -> None:
-    child = reports.take(event(spec_values("a.one"), last=False))
-    assert (child.types, child.said, reports.registered) == ({}, [], 0)
-    reports.reports.receive(child, event(spec_values("b.two")))  # type: ignore[arg-type]
-    assert sorted(child.types) == reports.registration.task_types == reports.known == ["a.one", "b.two"]
+def test_what_a_child_reports_in_several_events_is_registered_once_it_is_ready(reports: Reports) -> None:
+    child: Any = Child()
+    reports.reports.receive(child, event(spec_values("a.one"), last=False))
+    assert (child.types, child.said) == ({}, [])
+    reports.reports.receive(child, event(spec_values("b.two")))
+    assert sorted(child.types) == ["a.one", "b.two"]
     assert child.said == [{"do": "types", "refused": []}]
+    assert (reports.registered, reports.registration.task_types, reports.known) == (0, [], []), "it may not come up"
+    reports.reports.register(child)
+    assert reports.registration.task_types == reports.known == ["a.one", "b.two"]
     assert reports.registered == 1
 
 
@@ -143,7 +151,7 @@ def test_what_a_child_refused_itself_is_told_by_the_supervisor(reports: Reports)
 
 def test_a_line_without_an_end_costs_the_child_its_life_and_the_supervisor_little_memory() -> None:
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+    line = Line(ours, 0)
     kills: list[str] = []
 
     class Bounded(Handle):
@@ -151,7 +159,7 @@ def test_a_line_without_an_end_costs_the_child_its_life_and_the_supervisor_littl
             kills.append(why)
 
     nothing: Any = None
-    handle = Bounded(0, nothing, ours, nothing, 0.0, "", start_seconds=30)
+    handle = Bounded(0, nothing, line, nothing, 0.0, "", start_seconds=30)
 
     def send() -> None:
         with suppress(OSError):
@@ -161,7 +169,7 @@ def test_a_line_without_an_end_costs_the_child_its_life_and_the_supervisor_littl
     sender.start()
     while not kills:
         assert handle.receive() == []
-        assert len(handle._received) < 2 * MAX_LINE_BYTES
+        assert len(line._received) < 2 * MAX_LINE_BYTES
     ours.close()
     sender.join(10)
     theirs.close()
@@ -169,9 +177,8 @@ def test_a_line_without_an_end_costs_the_child_its_life_and_the_supervisor_littl
 
 def test_a_line_that_is_nested_too_deeply_ends_no_supervisor() -> None:
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
     nothing: Any = None
-    handle = Handle(0, nothing, ours, nothing, 0.0, "", start_seconds=30)
+    handle = Handle(0, nothing, Line(ours, 0), nothing, 0.0, "", start_seconds=30)
     theirs.sendall(b"[" * 100_000 + b'\n{"event": "ready"}\n')
     assert handle.receive() == [{"event": "ready"}]
     theirs.close()
@@ -189,12 +196,12 @@ class Output(Result):
     pass
 
 
-class Line:
+class Answered:
     """A control line, and a supervisor that answers in a thread."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self.control = Control(theirs.detach())
+        self.control = Control(theirs.detach(), os.getppid())
         self.socket = ours
         self.heard: list[dict[str, Any]] = []
 
@@ -214,8 +221,8 @@ class Line:
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
-    made = Line()
+def line() -> Iterator[Answered]:
+    made = Answered()
     yield made
     made.control._socket.close()
     made.socket.close()
@@ -225,7 +232,7 @@ def make_type(name: str, **changes: Any) -> TaskType[Any, Any]:
     return TaskType(**{"name": name, "description": "", "params": Nothing, "result": Output, **changes})
 
 
-def test_a_child_claims_no_type_that_it_or_its_supervisor_refused(line: Line) -> None:
+def test_a_child_claims_no_type_that_it_or_its_supervisor_refused(line: Answered) -> None:
     line.answer({"do": "types", "refused": ["c.three"]})
     types = [make_type("a.one"), make_type("b.two", description="x" * 20_000), make_type("c.three")]
     assert report(line.control, Catalogue(types)).names == ("a.one",)
@@ -234,7 +241,7 @@ def test_a_child_claims_no_type_that_it_or_its_supervisor_refused(line: Line) ->
     assert specs == [spec_of(types[0]).as_json(), spec_of(types[2]).as_json()]
 
 
-def test_a_report_is_sent_in_events_that_the_supervisor_reads(line: Line) -> None:
+def test_a_report_is_sent_in_events_that_the_supervisor_reads(line: Answered) -> None:
     line.answer({"do": "types", "refused": []})
     types = [make_type(f"type.n{n}", description="ü" * 9_000) for n in range(40)]
     assert report(line.control, Catalogue(types)).names == tuple(sorted(t.name for t in types))
@@ -242,7 +249,7 @@ def test_a_report_is_sent_in_events_that_the_supervisor_reads(line: Line) -> Non
     assert max(len(json.dumps(message)) for message in line.heard) < MAX_LINE_BYTES
 
 
-def test_what_the_supervisor_says_before_its_answer_is_not_lost(line: Line) -> None:
+def test_what_the_supervisor_says_before_its_answer_is_not_lost(line: Answered) -> None:
     line.answer({"do": "drain"}, {"do": "types", "refused": []})
     report(line.control, Catalogue([make_type("a.one")]))
     assert line.control.receive(1.0) == {"do": "drain"}
@@ -250,7 +257,7 @@ def test_what_the_supervisor_says_before_its_answer_is_not_lost(line: Line) -> N
 
 
 def test_a_child_without_an_answer_goes_on_with_what_it_did_not_refuse_itself(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    line: Answered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its supervisor is of a release that knows no reports.
     monkeypatch.setattr(report_module, "_ANSWER_SECONDS", 0.2)

@@ -58,7 +58,7 @@ def end(outcome: Outcome, *, run_seconds: float | None = 0.5, queue: str = "defa
 def test_an_attempt_is_counted_by_its_outcome(
     worker: WorkerMetrics, outcome: Outcome, state: State, word: str, kind: str | None
 ) -> None:
-    worker.recorded(end(outcome), state)
+    worker.recorded([(end(outcome), state)])
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome=word) == 1
     assert value(worker, "task_run_seconds_count", queue="default", task="a.one") == 1
     for candidate in FailureKind:
@@ -69,15 +69,15 @@ def test_an_attempt_is_counted_by_its_outcome(
 
 
 def test_dead_letters_are_counted_by_why_there_is_no_other_attempt(worker: WorkerMetrics) -> None:
-    worker.recorded(end(Failed(FAULT)), State.FAILED)
-    worker.recorded(end(Failed(Fault("c", "m", "T", retryable=False))), State.FAILED)
+    worker.recorded([(end(Failed(FAULT)), State.FAILED)])
+    worker.recorded([(end(Failed(Fault("c", "m", "T", retryable=False))), State.FAILED)])
     assert value(worker, "tasks_dead_lettered_total", reason="max_attempts") == 1
     assert value(worker, "tasks_dead_lettered_total", reason="not_retryable") == 1
 
 
 def test_a_claim_that_never_began_is_no_attempt(worker: WorkerMetrics) -> None:
     worker.claimed([SimpleNamespace(queue="default", waited_seconds=0.2)])  # type: ignore[list-item]
-    worker.recorded(end(Released("given back"), run_seconds=None), State.QUEUED)
+    worker.recorded([(end(Released("given back"), run_seconds=None), State.QUEUED)])
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="released") == 0
 
 
@@ -85,7 +85,7 @@ def test_gauges_follow_the_claim_table(worker: WorkerMetrics) -> None:
     claims: Any = SimpleNamespace(threads=4, running=2, begun_since=lambda: {"default": 1.0})
     works: Any = [SimpleNamespace(queue="default", waited_seconds=0.2) for _ in range(3)]
     worker.claimed(works)
-    worker.recorded(end(Succeeded({})), State.SUCCEEDED)
+    worker.recorded([(end(Succeeded({})), State.SUCCEEDED)])
     worker.fenced(end(Succeeded({})))
     worker.update_gauges(claims, polled=2.0)
     assert value(worker, "tasks_in_progress", queue="default") == 1
@@ -109,6 +109,7 @@ def test_attempts_that_died_with_a_child_are_crashes(worker: WorkerMetrics) -> N
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="crashed") == 1
     assert value(worker, "task_failures_total", queue="default", task="a.one", kind="crash") == 1
     assert value(worker, "tasks_dead_lettered_total", reason="crash_limit") == 1
+    assert worker.attempts.totals == {"crashed": 1}
 
 
 def series(worker: WorkerMetrics) -> int:
@@ -125,7 +126,7 @@ def test_the_number_of_series_has_a_ceiling() -> None:
         for name in (*(t.name for t in types), "p", "q", "r"):
             one = end(Failed(FAULT), queue=queue)
             one.slot.work.name = name
-            worker.recorded(one, State.FAILED)
+            worker.recorded([(one, State.FAILED)])
     assert series(worker) < (35 + 1) * (5 + 1) * 27 + 6 * 25 + 50
 
 
@@ -138,7 +139,7 @@ def test_series_grow_as_types_are_registered_up_to_the_ceiling_and_then_count_as
     for n in (0, MAX_TASK_NAMES - 1, MAX_TASK_NAMES, MAX_TASK_NAMES + 49):
         one = end(Succeeded({}))
         one.slot.work.name = f"type.n{n:03}"
-        worker.recorded(one, State.SUCCEEDED)
+        worker.recorded([(one, State.SUCCEEDED)])
 
     def counted(name: str) -> float | None:
         return value(worker, "task_attempts_total", queue="default", task=name, outcome="succeeded")
@@ -149,8 +150,8 @@ def test_series_grow_as_types_are_registered_up_to_the_ceiling_and_then_count_as
 
 def test_a_type_that_was_counted_as_other_before_it_was_registered_has_its_own_series_from_then_on() -> None:
     worker = WorkerMetrics(Metrics("worker"), (), DEFAULT_QUEUES)
-    worker.recorded(end(Succeeded({})), State.SUCCEEDED)
+    worker.recorded([(end(Succeeded({})), State.SUCCEEDED)])
     worker.attempts.know([make_type("a.one")])
-    worker.recorded(end(Succeeded({})), State.SUCCEEDED)
+    worker.recorded([(end(Succeeded({})), State.SUCCEEDED)])
     for name in ("_other", "a.one"):
         assert value(worker, "task_attempts_total", queue="default", task=name, outcome="succeeded") == 1

@@ -1,0 +1,162 @@
+"""Charts are plain SVG: nothing in them is blocked by the pages' policy, or made of what others wrote."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from babel.support import NullTranslations
+
+import taskyard_console
+from taskyard_client import Statistics
+from taskyard_console import charts, over_time
+from taskyard_console.axes import figure_ticks, time_ticks
+from taskyard_console.chart_shapes import LINES, TONES
+from taskyard_console.formats import UTC_ZONE
+
+HOSTILE = "<script>alert(1)</script>"
+AT = datetime(2026, 1, 31, tzinfo=UTC)
+VISIT: Any = SimpleNamespace(words=NullTranslations(), language="en", zone=UTC_ZONE)
+GROUNDS = ("#ffffff", "#14181d")
+
+
+def points(*figures: float | None) -> list[tuple[datetime, float | None]]:
+    return [(AT + timedelta(minutes=n), figure) for n, figure in enumerate(figures)]
+
+
+def test_a_chart_has_neither_style_nor_script_nor_a_background() -> None:
+    for drawn in (
+        charts.lines([(HOSTILE, points(1.0, 2.0)), ("b", points(3.0, 4.0))], zone=UTC_ZONE),
+        charts.stacked([(HOSTILE, "good", points(1.0)), ("b", "bad", points(2.0))], step=60, zone=UTC_ZONE),
+    ):
+        assert "<script" not in drawn
+        assert "&lt;script" in drawn
+        assert "style" not in drawn
+        assert 'viewBox="0 0 440 200"' in drawn
+
+
+def test_a_chart_of_nothing_but_zeros_is_drawn_and_one_without_figures_is_not() -> None:
+    assert charts.lines([("a", points(0.0, 0.0, 0.0))], zone=UTC_ZONE).startswith("<svg")
+    assert charts.lines([("a", points(None, None))], zone=UTC_ZONE) == ""
+    assert charts.stacked([("a", "good", points(0.0, None))], step=60, zone=UTC_ZONE) == ""
+    none, nothing = ("a", "good", points(0.0, None)), ("b", "bad", points(None, None))
+    assert "<rect" in charts.stacked([none, nothing], step=60, zone=UTC_ZONE, with_all=True)
+    assert charts.stacked([nothing], step=60, zone=UTC_ZONE, with_all=True) == ""
+    assert charts.spark([], label="") == charts.spark([0, None], label="") == ""
+
+
+def test_the_reader_who_points_at_a_place_is_told_its_time_and_figures() -> None:
+    drawn = charts.lines([("p50", points(1.0, 90.5)), ("p99", points(None, 3600.0))], zone=UTC_ZONE, unit="seconds")
+    assert re.findall(r"<title>(.*?)</title>", drawn, re.DOTALL) == [
+        "31 Jan 2026, 00:00:00\np50: 1.0 s",
+        "31 Jan 2026, 00:01:00\np50: 1 min 30 s\np99: 1 hr",
+    ]
+    series = [("good", "good", points(1200.0, 0.0)), ("bad", "bad", points(0.0, 0.0))]
+    drawn = charts.stacked(series, step=60, zone=UTC_ZONE, with_all=True)
+    assert re.findall(r"<title>(.*?)</title>", drawn, re.DOTALL) == [
+        "31 Jan 2026, 00:00:00\ngood: 1,200",
+        "31 Jan 2026, 00:01:00\ngood: 0\nbad: 0",
+    ]
+
+
+def test_a_bar_whose_time_is_not_over_is_pale() -> None:
+    until = AT + timedelta(minutes=1, seconds=30)
+    drawn = charts.stacked([("a", "good", points(3.0, 1.0))], step=60, zone=UTC_ZONE, until=until)
+    assert ["fill-opacity" in bar for bar in re.findall(r"<rect [^>]*/>", drawn)] == [False, True]
+
+
+def test_a_spark_tells_in_words_what_it_shows() -> None:
+    drawn = over_time.spark([1, None, 1200, 3], VISIT)
+    assert 'role="img" aria-label="1,200 at most, 3 at the end"' in drawn
+    assert "<title>1,200 at most, 3 at the end</title>" in drawn
+    assert over_time.spark([0, 0], VISIT) == '<span class="none">0</span>'
+    assert over_time.spark([None], VISIT) == over_time.spark([], VISIT) == '<span class="none">\u2013</span>'
+    assert "<b>" not in charts.spark([1], label='"<b>')
+
+
+def test_statistics_without_attempts_do_not_say_that_nothing_was_measured() -> None:
+    times: dict[str, Any] = {"run": {}, "wait": {}}
+    none = {"succeeded": 0, "failed": 0, "retried": 0, "crashed": 0, "cancelled": 0, **times}
+    series = {"window": "hour", "step_seconds": 60, "from": AT, "to": AT, "types": [], "errors": []}
+    told = Statistics.model_validate({**series, "points": [{"at": AT, **none}], "totals": none})
+    assert [one.nothing for one in over_time.of_attempts(told, VISIT)] == ["No attempt that ended was counted."] * 3
+
+
+def test_a_spark_has_a_bar_for_each_figure_and_the_most_is_as_high_as_its_cell() -> None:
+    [d] = re.findall(
+        r'<path fill="#d0453a" d="([^"]+)" />', charts.spark([8, 0, None, 1000], label="", tone="bad", height=28)
+    )
+    assert re.findall(r"M([\d.]+) 27v-([\d.]+)", d) == [("0.0", "1.0"), ("90.0", "27.0")], "the least is seen, too"
+
+
+def test_a_gap_interrupts_a_line_and_a_point_alone_is_seen() -> None:
+    drawn = charts.lines([("a", points(1.0, 2.0, None, 3.0, None, 4.0, 5.0))], zone=UTC_ZONE)
+    paths = re.findall(r'<path[^>]* d="([^"]+)"', drawn)
+    assert len(paths) == 3
+    assert [path.endswith("h0") for path in paths] == [False, True, False]
+
+
+def test_bars_stand_on_each_other_and_the_least_is_seen() -> None:
+    drawn = charts.stacked([("a", "good", points(900.0)), ("b", "bad", points(1.0))], step=60, zone=UTC_ZONE)
+    bars = re.findall(r'<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" />', drawn)
+    (low_y, _), (high_y, high) = ((float(y), float(height)) for y, height in bars)
+    assert high >= 1.0
+    assert high_y + high <= low_y + 0.11
+
+
+def test_lines_and_bars_are_told_apart_on_both_grounds_and_without_colour() -> None:
+    for colour in (*TONES.values(), *(colour for colour, _ in LINES)):
+        assert min(contrast(colour, ground) for ground in GROUNDS) >= 3
+    assert len({dashes for _, dashes in LINES}) == len(LINES)
+    patterns = (Path(taskyard_console.__file__).parent / "templates" / "patterns.html").read_text()
+    assert {tone for tone in TONES if f'id="tone-{tone}"' in patterns} == TONES.keys() - {"good", "plain"}
+    for tone in TONES.keys() - {"good", "plain"}:
+        assert TONES[tone] in patterns
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(
+    ("most", "unit", "language", "named"),
+    [
+        (0, "number", "en", ["0", "1"]),
+        (3, "number", "en", ["0", "1", "2", "3"]),
+        (3_700, "number", "de", ["0", "1.000", "2.000", "3.000", "4.000"]),
+        (0.034, "seconds", "en", ["0 s", "0.01 s", "0.02 s", "0.03 s", "0.04 s"]),
+        (0.5, "seconds", "hu", ["0 s", "0,2 s", "0,4 s", "0,6 s"]),
+        (700, "seconds", "en", ["0 s", "5 mins", "10 mins", "15 mins"]),
+        (1_500_000, "bytes", "en", ["0 B", "512 KiB", "1 MiB", "1.5 MiB"]),
+        (0.9, "share", "en", ["0%", "50%", "100%"]),
+    ],
+)
+def test_figures_have_round_ticks_in_the_readers_language(
+    most: float, unit: str, language: str, named: list[str]
+) -> None:
+    ticks = figure_ticks(most, unit, language)
+    assert ticks.values[-1] >= most
+    assert [ticks.named(value) for value in ticks.values] == named
+
+
+def test_times_have_round_ticks_in_the_readers_zone_also_where_the_clock_is_put_forward() -> None:
+    zone, at = ZoneInfo("Europe/Budapest"), datetime(2026, 3, 28, 17, 7, tzinfo=UTC)
+    named = {}
+    for name, lasts in (("hour", timedelta(hours=1)), ("day", timedelta(days=1)), ("month", timedelta(days=31))):
+        ticks = time_ticks(at, at + lasts, zone, "en")
+        named[name] = [ticks.named(value) for value in ticks.values]
+    assert named["hour"] == ["18:15", "18:30", "18:45", "19:00"]
+    assert named["day"] == ["00:00", "06:00", "12:00", "18:00"]
+    assert named["month"] == ["4 Apr", "11 Apr", "18 Apr", "25 Apr"]
