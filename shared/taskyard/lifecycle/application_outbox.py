@@ -64,8 +64,8 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Fresh:
     """Rows that have committed since, and what is to be announced of them. `limited`: tasks that have to wait for the
-    limit of their queue, which their submit did not know. `seen`: of this look; the next one may begin there once all of
-    its rows are deleted."""
+    limit of their queue, which their submit did not know. `seen`: of this look; the next one may begin there once all
+    of its rows are deleted."""
 
     seen: Seen
     keys: Sequence[sa.Row[tuple[int, object]]]
