@@ -48,6 +48,23 @@ def test_each_queue_gets_its_own_messages(client: redis.Redis, names: Names, pub
         assert payloads == set(ids)
 
 
+def test_messages_are_withdrawn_and_what_waits_behind_them_comes_first(
+    client: redis.Redis, names: Names, publisher: Publisher
+) -> None:
+    gone, stays, late, new = publications(3), publications(2), publications(1), publications(1)
+    others = publications(1, "other")
+    publisher.publish([*gone, *stays, *late, *others])
+    publisher.publish(new, withdrawn=[*gone, *late])
+    ids, payloads = ids_and_payloads(client, names, "default")
+    assert payloads == {p.message_id.encode() for p in [*stays, *new]}
+    assert ids == [p.message_id.encode() for p in [*stays, *late, *new]], "what is not at the head has no payload"
+    assert ids_and_payloads(client, names, "other")[0] == [others[0].message_id.encode()]
+    publisher.publish([], withdrawn=stays)
+    assert ids_and_payloads(client, names, "default")[0] == [new[0].message_id.encode()]
+    publisher.publish([], withdrawn=[*new, *publications(2)])
+    assert ids_and_payloads(client, names, "default") == ([], set())
+
+
 def test_what_was_given_back_comes_before_what_waits_and_in_its_order(
     client: redis.Redis, names: Names, publisher: Publisher
 ) -> None:
