@@ -19,15 +19,17 @@ from .names import Names
 
 # Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
-# Removes messages: their payloads, and their ids as far as they stand at the head of the queue. Their order is nearly
-# that of the tasks, so the oldest are there; an id further behind has no payload, and is skipped by who fetches it.
+# Removes messages: their payloads, and ids without one from the head of the queue. The order there is nearly that of
+# the tasks, so the oldest stand first; an id further behind is skipped by who fetches it.
 _WITHDRAW = """
 for i = 1, #ARGV do redis.call('hdel', KEYS[2], ARGV[i]) end
+local kept = {}
 for i = 1, 2 * #ARGV do
-    local id = redis.call('lindex', KEYS[1], 0)
-    if not id or redis.call('hexists', KEYS[2], id) == 1 then break end
-    redis.call('lpop', KEYS[1])
+    local id = redis.call('lpop', KEYS[1])
+    if not id then break end
+    if redis.call('hexists', KEYS[2], id) == 1 then kept[#kept + 1] = id end
 end
+for i = #kept, 1, -1 do redis.call('lpush', KEYS[1], kept[i]) end
 """
 NO_HINTS: Mapping[str, Sequence[UUID | str]] = {}
 # After changes that nobody received, further ones are left out for so long. Who subscribes asks the ledger once more

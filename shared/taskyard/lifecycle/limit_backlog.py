@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from . import limit_sql as sql
 
-# Queued tasks that one turn looks at, in all queues together.
-_LOOKED_AT = 1000
+# Queued tasks that one turn looks at, in all queues together. What is granted waits for the end of the turn.
+_LOOKED_AT = 250
 _LOWEST = UUID(int=0)
 
 

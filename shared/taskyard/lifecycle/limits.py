@@ -143,7 +143,12 @@ class Granting:
         has_more = len(marks) == MARKS or taken_back.withdrawn or self._backlog.unfinished
         due_in = 0.0 if has_more else _seconds(conn.scalar(sql.NEXT))
         due_in = min(due_in, self._due_in(look.queues, given, queues))
-        return together([taken_back, Committed.of_rows(rows, None)], Turn(len(rows), due_in))
+        granted = Committed.of_rows(rows, None)
+        # Not behind the messages that have yet to be withdrawn.
+        first = {*self._backlog.unfinished, *(p.queue for p in taken_back.withdrawn)}
+        for publication in granted.publications:
+            publication.is_first = publication.queue in first
+        return together([taken_back, granted], Turn(len(rows), due_in))
 
     def _waiting(
         self,

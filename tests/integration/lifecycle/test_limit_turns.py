@@ -413,11 +413,13 @@ def test_what_was_published_before_its_queue_had_a_limit_waits_and_is_taken_from
     assert [[p.task_id for p in done.withdrawn] for done in turns] == [ids[1:4], ids[4:7], ids[7:], []]
     assert {(p.queue, p.number) for done in turns for p in done.withdrawn} == {("default", 1)}
     assert [done.answer.due_in for done in turns[:2]] == [0.0, 0.0], "it goes on at once"
-    assert [p.task_id for done in turns for p in done.publications] == [ids[1]], "beside the one that runs"
+    published = [(p.task_id, p.is_first) for done in turns for p in done.publications]
+    assert published == [(ids[1], True)], "beside the one that runs, and before what has yet to be withdrawn"
     assert stands(conn, ids) == {None: 1, "granted": 1, "waiting": 6}
     assert stands(conn, elsewhere) == {None: 2}
     set_queue(conn, concurrent=None)
-    assert sorted(settle(engine, granting)) == ids[2:]
+    freed = [p for _ in range(3) for p in kept_turn(engine, granting).publications]
+    assert sorted((p.task_id, p.is_first) for p in freed) == [(i, False) for i in ids[2:]]
 
 
 def test_a_walk_that_was_undone_begins_again(conn: Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
