@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from . import limit_sql as sql
 
-# Queued tasks that one turn looks at, in all queues together. What is granted waits for the end of the turn.
-_LOOKED_AT = 250
+# What one turn looks at, and has wait, in all queues together. What it grants waits for its end.
+_LOOKED_AT, _HELD_BACK = 2000, 250
 _LOWEST = UUID(int=0)
 
 
@@ -43,10 +43,16 @@ class Backlog:
         walking = self.unfinished
         if not walking:
             return []
-        page = max(1, _LOOKED_AT // len(walking))
+        page, most = (max(1, total // len(walking)) for total in (_LOOKED_AT, _HELD_BACK))
         values = {"queues": walking, "afters": [self._after[queue] for queue in walking], "page": page}
         rows = conn.execute(sql.QUEUED, values).all()
+        found: list[UUID] = []
         for queue in walking:
-            ids = [row.id for row in rows if row.queue == queue]
-            self._after[queue] = ids[-1] if len(ids) == page else None
-        return [row.id for row in rows if row.limited is None]
+            looked = [row for row in rows if row.queue == queue]
+            published = [row.id for row in looked if row.limited is None][:most]
+            if len(published) == most:
+                self._after[queue] = published[-1]
+            else:
+                self._after[queue] = looked[-1].id if len(looked) == page else None
+            found += published
+        return found

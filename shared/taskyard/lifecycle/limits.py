@@ -85,9 +85,8 @@ def _withdraw(conn: Connection, ids: Sequence[UUID]) -> Committed[int]:
     if not ids:
         return Committed(0)
     rows = conn.execute(_HOLD_BACK, {"ids": list(ids)}).all()
-    done = Committed.of_rows(rows, len(rows))
-    done.withdrawn = [Publication(row.id, row.queue, row.publication) for row in rows]
-    return done
+    gone = [Publication(row.id, row.queue, row.publication) for row in rows]
+    return together([Committed.of_rows(rows, None), Committed(None, withdrawn=gone)], len(rows))
 
 
 def changed(conn: Connection, queue: str) -> Committed[None]:

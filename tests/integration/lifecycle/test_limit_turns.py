@@ -398,11 +398,12 @@ def test_a_key_is_not_held_up_by_its_tasks_in_a_queue_with_little_room(conn: Con
     assert settle(engine) == [held[0], *others[:3]]
 
 
+@pytest.mark.parametrize("bound", ["_LOOKED_AT", "_HELD_BACK"])
 def test_what_was_published_before_its_queue_had_a_limit_waits_and_is_taken_from_the_workers(
-    conn: Connection, engine: Engine, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    conn: Connection, engine: Engine, worker: Worker, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """Else they meet it message by message, and what is granted waits behind all of it."""
-    monkeypatch.setattr("taskyard.lifecycle.limit_backlog._LOOKED_AT", 3)
+    monkeypatch.setattr(f"taskyard.lifecycle.limit_backlog.{bound}", 3)
     ids = plain(conn, 8)
     elsewhere = plain(conn, 2, "free")
     worker.claim(ids[:1])
