@@ -62,7 +62,14 @@ class UserErased(Result):
     )
     answers: int = Field(default=0, description="Answers kept for an Idempotency-Key that are blank now.")
     schedules: list[UUID] = Field(
-        default=[], description="Schedules that are about the person or have the address: delete them yourself."
+        default=[],
+        description="Schedules about the person, which are deleted, and others in which the address is replaced: the"
+        " first hundred.",
+    )
+    schedule_files: list[str] = Field(
+        default=[],
+        description="Files that declared some of these schedules. Applied again they bring them back: take them out"
+        " there.",
     )
     same_address: list[int] = Field(
         default=[], description="Other users with this address. What has it is erased of them, too."

@@ -41,12 +41,18 @@ class Erasure:
             person = self._context.upkeep.person(self._user_id)
             standing = self._context.upkeep.standing_of_person(person)
         self.done = UserErased(schedules=standing.schedules, same_address=standing.same_address)
+        still_run = False
         if self._dry_run:
             for found in self._found(person):
                 with self._context.shield:
                     self._add(cancelled=self._context.upkeep.would_cancel(found))
                 self._add(blanked=len(found.about), mentions=len(found.mentioning))
-        still_run = not self._dry_run and self._erase_all(person)
+        else:
+            # First: they would go on submitting tasks about the person.
+            with self._context.shield:
+                files = self._context.upkeep.erase_schedules(person, by=self._context.task_id)
+            self.done = self.done.model_copy(update={"schedule_files": files})
+            still_run = self._erase_all(person)
         self._blank_answers(person)
         if still_run:
             raise TaskError("tasks_still_run")

@@ -84,12 +84,13 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     cipher = cipher_of(settings)
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
-    submits, engine = engines_of(settings)
+    engines = engines_of(settings)
+    engine = engines.others
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
     cache = client if settings.cache_url is None else make_async_redis(settings.cache_address, max_connections=_READERS)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     metrics = Metrics("api", shared=None if member is None else member.files)
-    metrics.watch_pool(engine, submits)
+    metrics.watch_pool(*engines)
     transactions = metrics.transactions("submit", "read")
     ledger = LedgerPool(engine, settings.db_pool_size, dispatcher, transactions["read"].time)
     queues = KnownQueues(ledger, settings.queues)
@@ -99,12 +100,12 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     types = KnownTypes(ledger, lease=settings.worker_lease, learn=partial(_learn, queues, submitted))
 
     hooks = Hooks(named(settings.submit_hooks), metrics)
-    submission = Submission(engine, submits, dispatcher, submitted, hooks, exports.tracer)
+    submission = Submission(engine, engines.submits, dispatcher, submitted, hooks, exports.tracer)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     dependencies = Health(
         # Not behind requests: where those are refused because too many wait, the replica is still the one to ask.
-        probes=LedgerPool(engine, 1, dispatcher),
+        probes=LedgerPool(engines.probes, 1, dispatcher),
         parts=LedgerPool(engine, 1, dispatcher),
         client=client,
         names=names,
@@ -149,7 +150,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     rate = RateLimit(settings.rate_limit_per_second, slots=slots)
     gate = Gate(keys, rate, requests, counts, trusted_networks(settings.trusted_proxies), exports.tracer)
     lifespan = Lifespan(
-        engines=(engine, submits),
+        engines=engines,
         dispatcher=dispatcher,
         submission=submission,
         counts=counts,

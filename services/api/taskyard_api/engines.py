@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -17,9 +18,17 @@ from .patience import LONGEST_STATEMENT
 _PATIENCE = timedelta(seconds=2)
 
 
-def engines_of(settings: Settings) -> tuple[Engine, Engine]:
-    """The engine of plain submits, and that of everything else. Plain submits keep their plans: planning was a third of
-    what a submit costs PostgreSQL."""
+class Engines(NamedTuple):
+    """`submits`: of plain submits, which keep their plans: planning was a third of what a submit costs PostgreSQL.
+    `probes`: of readiness alone. In a pool that requests share, they would take the connections that there are, and a
+    slow server gives a probe no new one in time. `others`: of everything else."""
+
+    others: Engine
+    submits: Engine
+    probes: Engine
+
+
+def engines_of(settings: Settings) -> Engines:
     make = partial(
         engine_of,
         settings,
@@ -28,6 +37,9 @@ def engines_of(settings: Settings) -> tuple[Engine, Engine]:
         connect_timeout=_PATIENCE,
         pool_timeout=_PATIENCE,
     )
-    submits = make(serves=["plain submits"] * MAX_FLIGHTS, plans=Plans.KEPT)
     readers = ["a thread of the ledger pool"] * settings.db_pool_size
-    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "probes", "parts of health"])
+    return Engines(
+        others=make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "parts of health"]),
+        submits=make(serves=["plain submits"] * MAX_FLIGHTS, plans=Plans.KEPT),
+        probes=make(serves=["probes"]),
+    )

@@ -93,6 +93,14 @@ class Reason(Shown):
         default=None, description=f"Of `limited`: up to {SHOWN_HOLDERS} tasks that hold it, of those that you may see."
     )
     held: int | None = Field(default=None, description="Of `limited` with `concurrent`: how many hold it, up to that.")
+    position: int | None = Field(
+        default=None,
+        description="Of `limited` with `key`: 1 for the next one of its queue that waits for the key. Left out beyond"
+        f" {MOST_AHEAD:,}.",
+    )
+    earliest_in_seconds: float | None = Field(
+        default=None, description="Of `limited` with `key` and `per_second`: its turn by the rate."
+    )
     concurrent: int | None = Field(default=None, description="Of `limited`.")
     per_second: float | None = Field(default=None, description="Of `limited`.")
     worker: str | None = Field(default=None, description="Of `claimed`, `running` and `worker_silent`.")

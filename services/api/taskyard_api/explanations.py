@@ -192,7 +192,9 @@ def _limited(facts: Facts) -> Iterator[Reason]:
 
 def _one_limit(limit: HeldLimit, task: Row) -> Reason:
     text = limit_told(limit, leads=task["leads"], is_paused=task["paused_at"] is not None)
-    given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second", "held")}
+    given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second", "held", "position")}
+    if (seconds := limit.earliest_in_seconds) is not None:
+        given["earliest_in_seconds"] = round(seconds, 1)
     values = {"holders": limit.holders, **{name: value for name, value in given.items() if value is not None}}
     return Reason(Code.LIMITED, text, values)
 

@@ -19,6 +19,7 @@ from taskyard.backoff import Backoff
 from taskyard.broker.publisher import Publisher
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle import application_outbox as outbox
+from taskyard.lifecycle.limits import hold_back
 from taskyard.lifecycle.publish import Standing
 from taskyard.store.submit_roles import CHANNEL
 
@@ -78,8 +79,12 @@ class ApplicationRelay:
 
     def _relay(self, found: outbox.Fresh) -> int:
         if found.keys:
+            wakes = found.wakes_scheduler
+            if found.limited:
+                # Before any is published: a worker fetches none that may not run.
+                wakes |= self._leadership.write(lambda conn: hold_back(conn, found.limited)).wakes_scheduler
             failpoint("relay_applications.before")
-            self._publisher.publish(found.publications, found.changes, wake_scheduler=found.wakes_scheduler)
+            self._publisher.publish(found.publications, found.changes, wake_scheduler=wakes)
             failpoint("relay_applications.published")
             self._leadership.write(lambda conn: outbox.delete(conn, found))
             failpoint("relay_applications.after")

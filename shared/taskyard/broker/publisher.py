@@ -19,6 +19,18 @@ from .names import Names
 
 # Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
+# Removes messages: their payloads, and ids without one from the head of the queue. The order there is nearly that of
+# the tasks, so the oldest stand first; an id further behind is skipped by who fetches it.
+_WITHDRAW = """
+for i = 1, #ARGV do redis.call('hdel', KEYS[2], ARGV[i]) end
+local kept = {}
+for i = 1, 2 * #ARGV do
+    local id = redis.call('lpop', KEYS[1])
+    if not id then break end
+    if redis.call('hexists', KEYS[2], id) == 1 then kept[#kept + 1] = id end
+end
+for i = #kept, 1, -1 do redis.call('lpush', KEYS[1], kept[i]) end
+"""
 NO_HINTS: Mapping[str, Sequence[UUID | str]] = {}
 # After changes that nobody received, further ones are left out for so long. Who subscribes asks the ledger once more
 # after this time (`taskyard_api.live`).
@@ -48,12 +60,14 @@ class Publisher:
         publications: Iterable[Publication],
         changes: Sequence[Change] = (),
         *,
+        withdrawn: Iterable[Publication] = (),
         wake_scheduler: bool = False,
         hints: Mapping[str, Sequence[UUID | str]] = NO_HINTS,
     ) -> int:
         """Announces the tasks and publishes the changes, where somebody watches; returns how many messages were sent.
         Idempotent.
 
+        `withdrawn`: tasks whose messages are removed, because they may not run yet.
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
         `hints` to workers, by their names: `cancel`, running tasks for which a cancellation request is to be looked
         for now; `resume`, queues that are no longer paused and are to be fetched from again; `recall`, queues of which
@@ -61,18 +75,19 @@ class Publisher:
 
         Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
-        by_queue: dict[str, list[Publication]] = defaultdict(list)
-        for publication in publications:
-            by_queue[publication.queue].append(publication)
+        by_queue, taken = _by_queue(publications), _by_queue(withdrawn)
         told = {name: list(ids) for name, ids in hints.items() if ids}
         if self.is_unwatched:
             changes = ()
-        if not (by_queue or changes or wake_scheduler or told):
+        if not (by_queue or taken or changes or wake_scheduler or told):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=True)
         if changes:
             pipe.publish(self.names.events, encode_changes(changes))
+        for queue, gone in taken.items():
+            keys = self.names.queue(queue), self.names.messages(queue)
+            pipe.eval(_WITHDRAW, len(keys), *keys, *(p.message_id.encode() for p in gone))
         for queue, wanted in by_queue.items():
             self._push(pipe, queue, wanted, now_ms)
         for name, ids in told.items():
@@ -120,6 +135,13 @@ def make_publisher(url: str, names: Names) -> Publisher:
     """A publisher with its own client, which gives up soon: a slow Redis must not hold up its callers."""
     client = make_redis(url, socket_timeout=PUBLISH_TIMEOUT, connect_timeout=PUBLISH_TIMEOUT, max_connections=4)
     return Publisher(client, names)
+
+
+def _by_queue(publications: Iterable[Publication]) -> dict[str, list[Publication]]:
+    found: dict[str, list[Publication]] = defaultdict(list)
+    for publication in publications:
+        found[publication.queue].append(publication)
+    return found
 
 
 def encode_changes(changes: Sequence[Change]) -> bytes:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Change, Publication, State
 from .committed import STATES
+from .consequences import HAS_LIMIT
 from .publish import Standing
 
 _NEW = "(xid >= :next_xid OR xid = ANY(CAST(:open AS bigint[])))"
@@ -28,7 +30,7 @@ _ROWS = " UNION ALL ".join(
 # Snapshot and rows belong to one statement, so no transaction is missed in between. xid8 has no cast to bigint.
 _FRESH = sa.text(f"""
 SELECT s.next_xid, s.open, f.xid, f.task_id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id,
-    t.limited
+    t.limited, t.limited IS NULL AND {HAS_LIMIT.format(task="t")} AS has_limit
 FROM (
     SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next_xid,
         ARRAY(SELECT CAST(CAST(x AS text) AS bigint) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS open
@@ -61,11 +63,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Rows that have committed since, and what is to be announced of them. `seen`: of this look; the next one may begin
-    there once all of its rows are deleted."""
+    """Rows that have committed since, and what is to be announced of them. `limited`: tasks that have to wait for the
+    limit of their queue, which their submit did not know. `seen`: of this look; the next one may begin there once all
+    of its rows are deleted."""
 
     seen: Seen
     keys: Sequence[sa.Row[tuple[int, object]]]
+    limited: Sequence[UUID]
     publications: Sequence[Publication]
     changes: Sequence[Change]
     wakes_scheduler: bool
@@ -77,14 +81,12 @@ def fresh(conn: Connection, since: Seen, *, limit: int) -> Fresh:
     seen = Seen(rows[0].next_xid, rows[0].open)
     keys = [row for row in rows if row.task_id is not None]
     tasks = [row for row in keys if row.state is not None]
+    queued = [row for row in tasks if row.state == State.QUEUED]
     return Fresh(
         seen,
         keys,
-        [
-            Publication(r.task_id, r.queue, r.publication)
-            for r in tasks
-            if r.state == State.QUEUED and r.limited != "waiting"
-        ],
+        [row.task_id for row in queued if row.has_limit],
+        [Publication(r.task_id, r.queue, r.publication) for r in queued if not r.has_limit and r.limited != "waiting"],
         [Change(r.task_id, r.name, r.queue, STATES[r.state], r.attempt, r.workflow_id) for r in tasks],
         wakes_scheduler=any(row.state == State.SCHEDULED or row.limited == "waiting" for row in tasks),
     )

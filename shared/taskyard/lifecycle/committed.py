@@ -27,9 +27,9 @@ _REQUEST_CANCEL, _RELEASE, _CHANGE = str(Event.REQUEST_CANCEL), str(Event.RELEAS
 @dataclass(slots=True)
 class Committed(Generic[A]):
     """`answer` is for the verb's caller, the rest is announced: `changes` to live events, `publications` (covered by
-    the outbox rows `outbox_ids`) to the workers; `cancels` (running tasks that are asked to end), `resumed` and
-    `recalled` (queues) and `workers` (of which something is asked) to their supervisors. `wakes_scheduler`: something
-    is due later, perhaps sooner than the scheduler looks.
+    the outbox rows `outbox_ids`) to the workers, and `withdrawn` ones are taken from them; `cancels` (running tasks
+    that are asked to end), `resumed` and `recalled` (queues) and `workers` (of which something is asked) to their
+    supervisors. `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
     """
 
     answer: A
@@ -41,10 +41,11 @@ class Committed(Generic[A]):
     resumed: list[str] = field(default_factory=list)
     workers: list[UUID] = field(default_factory=list)
     recalled: list[str] = field(default_factory=list)
+    withdrawn: list[Publication] = field(default_factory=list)
 
     @property
     def is_silent(self) -> bool:
-        tasks = self.changes or self.publications or self.outbox_ids or self.cancels
+        tasks = self.changes or self.publications or self.outbox_ids or self.cancels or self.withdrawn
         return not (tasks or self.wakes_scheduler or self.resumed or self.recalled or self.workers)
 
     @classmethod
@@ -78,7 +79,7 @@ class Committed(Generic[A]):
     def answering(self, answer: B) -> Committed[B]:
         """The same, with another answer."""
         told = (self.changes, self.publications, self.outbox_ids, self.cancels, self.wakes_scheduler)
-        return Committed(answer, *told, self.resumed, self.workers, self.recalled)
+        return Committed(answer, *told, self.resumed, self.workers, self.recalled, self.withdrawn)
 
 
 def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
@@ -93,6 +94,7 @@ def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
         done.wakes_scheduler = done.wakes_scheduler or part.wakes_scheduler
         done.resumed += part.resumed
         done.recalled += part.recalled
+        done.withdrawn += part.withdrawn
     return done
 
 

@@ -208,6 +208,7 @@ def _announce(publisher: Publisher, done: Committed[Any]) -> None:
     publisher.publish(
         done.publications,
         done.changes,
+        withdrawn=done.withdrawn,
         wake_scheduler=done.wakes_scheduler,
         hints={
             "cancel": done.cancels,

@@ -166,4 +166,5 @@ def facts_of(
         return None
     attempts = conn.execute(_ATTEMPTS, {"id": task_id, "shown": SHOWN_ATTEMPTS}).mappings().all()
     waits = task["state"] == State.QUEUED
-    return Facts(task, attempts[::-1], limits_waited_for(conn, task_id, queues=queues) if waits else [])
+    limits = limits_waited_for(conn, task_id, queues=queues, most_ahead=MOST_AHEAD) if waits else []
+    return Facts(task, attempts[::-1], limits)

@@ -14,6 +14,8 @@ there is room for. What is held is counted from the tasks themselves, so that no
 Two ways lead to a task that may go. A marked key is looked at in each of its queues that is open and has no limit. In a
 queue that has one its key joins a row, and the keys of the row have their turns (`limit_turns.py`); so it is, too, in a
 queue that was resumed.
+
+What was published before its queue had a limit is walked over, and waits as well (`limit_backlog.py`).
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ..domain.limits import BURST_SECONDS, Granted, QueueStanding, Standing, Waiting, grant, of_key, of_queue
-from ..domain.tasks import Event
+from ..domain.tasks import Event, Publication
 from . import limit_sql as sql
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
+from .limit_backlog import Backlog
 from .limit_turns import TASKS, Turns
 
 # What one turn takes: limits that are marked, and tasks of one queue.
@@ -77,6 +80,15 @@ def hold_back(conn: Connection, ids: Sequence[UUID]) -> Committed[int]:
     return Committed.of_rows(rows, len(rows))
 
 
+def _withdraw(conn: Connection, ids: Sequence[UUID]) -> Committed[int]:
+    """The same, and their messages are removed from Redis: a worker that fetches them would do so for nothing."""
+    if not ids:
+        return Committed(0)
+    rows = conn.execute(_HOLD_BACK, {"ids": list(ids)}).all()
+    gone = [Publication(row.id, row.queue, row.publication) for row in rows]
+    return together([Committed.of_rows(rows, None), Committed(None, withdrawn=gone)], len(rows))
+
+
 def changed(conn: Connection, queue: str) -> Committed[None]:
     """What waits in the queue is looked at anew: its limit was set or removed, it was paused or resumed."""
     conn.execute(sql.MARK_NEWLY, {"key": of_queue(queue)})
@@ -89,6 +101,7 @@ class Granting:
 
     def __init__(self) -> None:
         self._turns = Turns()
+        self._backlog = Backlog()
         self._is_kept = True
 
     def begin(self, conn: Connection) -> None:
@@ -104,9 +117,10 @@ class Granting:
         """Grants what has room. In a transaction of the leader's; once that is committed, call `kept`."""
         if not self._is_kept:
             self._turns.doubt()
+            self._backlog.doubt()
         self._is_kept = False
         look = conn.execute(sql.LOOK).one()
-        unfinished = self._turns.unfinished
+        unfinished = [*self._turns.unfinished, *self._backlog.unfinished]
         if not (look.queues or unfinished) and (look.due_in is None or look.due_in > 0):
             return Committed(Turn(0, min(_seconds(look.due_in), _LONGEST_SECONDS if look.waits else math.inf)))
         conn.execute(sql.ALONE)
@@ -115,7 +129,9 @@ class Granting:
         marked = [mark.removeprefix("queue:") for mark in marks if mark.startswith("queue:")]
         names = list(dict.fromkeys([*look.queues, *unfinished, *marked]))
         queues = _queues(conn, names)
-        taken_back = _take_back(conn, queues)
+        self._backlog.walk(marked)
+        published = self._backlog.published(conn, [name for name, queue in queues.items() if queue.is_limited])
+        taken_back = together([_take_back(conn, queues), _withdraw(conn, published)], None)
         in_rows = [name for name, queue in queues.items() if queue.is_limited or queue.paused]
         self._turns.walk(marked)
         self._turns.join([name for name in in_rows if queues[name].is_limited], keys)
@@ -123,9 +139,15 @@ class Granting:
         given = grant(waiting, _keys(conn, waiting), queues)
         rows = conn.execute(_GRANT, _chosen(given)).all() if given.tasks else []
         _note(conn, given, again | self._more(waiting, given, in_rows))
-        due_in = 0.0 if len(marks) == MARKS or taken_back.answer else _seconds(conn.scalar(sql.NEXT))
+        has_more = len(marks) == MARKS or taken_back.withdrawn or self._backlog.unfinished
+        due_in = 0.0 if has_more else _seconds(conn.scalar(sql.NEXT))
         due_in = min(due_in, self._due_in(look.queues, given, queues))
-        return together([taken_back, Committed.of_rows(rows, None)], Turn(len(rows), due_in))
+        granted = Committed.of_rows(rows, None)
+        # Not behind the messages that have yet to be withdrawn.
+        first = {*self._backlog.unfinished, *(p.queue for p in taken_back.withdrawn)}
+        for publication in granted.publications:
+            publication.is_first = publication.queue in first
+        return together([taken_back, granted], Turn(len(rows), due_in))
 
     def _waiting(
         self,
@@ -183,8 +205,7 @@ def _take_back(conn: Connection, queues: Mapping[str, QueueStanding]) -> Committ
     counts = {name: count for name, queue in queues.items() if (count := queue.surplus(PAGE)) > 0}
     if not counts:
         return Committed(0)
-    ids = conn.scalars(sql.SURPLUS, {"queues": list(counts), "counts": list(counts.values())}).all()
-    return hold_back(conn, ids) if ids else Committed(0)
+    return _withdraw(conn, conn.scalars(sql.SURPLUS, {"queues": list(counts), "counts": list(counts.values())}).all())
 
 
 def _waiting(row: Any) -> Waiting:

@@ -22,7 +22,7 @@ from ..lifecycle.archive import Archived
 from ..lifecycle.committed import Announcer, commit
 from ..lifecycle.erase import Erased, erase, rename_limits, would_cancel
 from ..lifecycle.operations import Batch, Kind, Operation
-from ..store import old_files, old_tasks, persons, task_archives, tree_items
+from ..store import old_files, old_tasks, personal_schedules, persons, task_archives, tree_items
 from ..store.audit import Actor
 from ..store.old_tasks import Ages, Look
 from ..store.persons import Found, Person, Standing
@@ -158,6 +158,10 @@ class Upkeep:
     def standing_of_person(self, person: Person) -> Standing:
         found: Standing = self._run(partial(persons.standing, of=person))
         return found
+
+    def erase_schedules(self, person: Person, *, by: UUID) -> list[str]:
+        files: list[str] = self._run(partial(personal_schedules.erase, of=person, by=Actor(f"task:{by}")))
+        return files
 
     def rename_limits(self, person: Person) -> int:
         renamed: int = commit(self._run, partial(rename_limits, of=person), self._announcer)

@@ -112,8 +112,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an erasure leaves, for people to decide: ids of schedules that are about the person or have the address, and
-    of other users with it."""
+    """What people look at before an erasure: ids of schedules that are about the person or have the address, and of
+    other users with it."""
 
     schedules: list[UUID]
     same_address: list[int]
@@ -214,11 +214,12 @@ SELECT EXISTS (SELECT FROM audit a JOIN task t ON t.id = :task_id AND t.created_
     WHERE a.target_id = :user_id AND a.action = :action AND a.details ->> 'task_id' = CAST(t.id AS text)
         AND a.details -> 'dry_run' = to_jsonb(CAST(:dry_run AS boolean)))
 """)
-_STANDING = sa.text("""
-SELECT ARRAY(SELECT s.id FROM schedule s WHERE EXISTS (
+NAMED_IN_SCHEDULE = """EXISTS (
     SELECT FROM unnest(CAST(:types AS text[]), CAST(:properties AS text[])) p(name, parameter)
-    WHERE p.name = s.task_name AND lower(s.task -> 'params' ->> p.parameter) = ANY(CAST(:names AS text[]))
-) OR CAST(:email AS text) IS NOT NULL AND s.task::text ~* :pattern ORDER BY s.id LIMIT :limit) AS schedules,
+    WHERE p.name = s.task_name AND lower(s.task -> 'params' ->> p.parameter) = ANY(CAST(:names AS text[])))"""
+_STANDING = sa.text(f"""
+SELECT ARRAY(SELECT s.id FROM schedule s WHERE {NAMED_IN_SCHEDULE}
+    OR CAST(:email AS text) IS NOT NULL AND s.task::text ~* :pattern ORDER BY s.id LIMIT :limit) AS schedules,
 ARRAY(SELECT u.id FROM users u WHERE lower(u.email) = :email AND u.id <> :id ORDER BY u.id LIMIT :limit) AS same_address
 """)
 

@@ -382,6 +382,37 @@ def test_a_limit_is_named_with_those_who_hold_it(api: Api) -> None:
     assert "limited" not in codes(explained(api, first))
 
 
+def test_a_task_that_waits_for_a_key_has_a_place_among_those_of_its_queue_that_do(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = {"key": "crm", "concurrent": 1}
+    first, *waiting = [limited(api, limits=crm) for _ in range(4)]
+    limited(api, limits={"key": "erp", "concurrent": 1})
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=first)
+    execute(api, "UPDATE task SET queue = 'high_priority' WHERE id = :id", id=waiting[0])
+    found = [explained(api, task) for task in waiting]
+    assert [f["reasons"][0]["position"] for f in found] == [1, 1, 2], "another queue of the key has a row of its own"
+    assert found[2]["summary"] == (
+        "It waits for its limit crm, which other tasks use up. Of those of its queue that wait for it, it is number 2."
+    )
+    assert "position" not in found[2], "of the queue it has none"
+    monkeypatch.setattr("taskyard.lifecycle.explanation.MOST_AHEAD", 0)
+    assert "position" not in explained(api, waiting[2])["reasons"][0]
+    assert explained(api, waiting[2])["summary"] == "It waits for its limit crm, which other tasks use up."
+
+
+def test_where_a_rate_is_kept_the_earliest_time_is_told(api: Api) -> None:
+    slow = {"key": "crm", "per_second": 0.1}
+    waiting = [limited(api, limits=slow) for _ in range(3)]
+    told = [explained(api, task)["reasons"][0]["earliest_in_seconds"] for task in waiting]
+    assert told == [0.0, 10.0, 20.0]
+    execute(api, "INSERT INTO limit_pace (name, last_at) VALUES ('task:crm', now() - interval '4 seconds')")
+    found = explained(api, waiting[2])
+    assert 24 <= found["reasons"][0]["earliest_in_seconds"] <= 26
+    assert found["summary"].startswith("Its limit crm lets 0.1 tasks a second begin. Of those of its queue")
+    assert "it is number 3: its turn comes in 2" in found["summary"]
+
+
 def test_a_limit_of_a_queue_is_told_apart(api: Api) -> None:
     running = limited(api)
     execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=running)
@@ -409,7 +440,7 @@ def test_a_limit_that_no_task_uses_up_is_not_said_to_be_used_up(api: Api) -> Non
     assert explained(api, rated)["summary"].startswith("Its limit crm lets 0.5 tasks a second begin")
     assert explained(api, fresh)["summary"] == "The scheduler has yet to see whether its limit erp has room for it."
     execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=fresh)
-    assert explained(api, full)["summary"] == "It waits for its limit erp, which other tasks use up."
+    assert explained(api, full)["summary"].startswith("It waits for its limit erp, which other tasks use up.")
     execute(api, "UPDATE queue SET per_second = 3 WHERE name = 'default'")
     execute(api, "UPDATE task SET limits = NULL WHERE id = :id", id=rated)
     assert explained(api, rated)["summary"].startswith("The limit of its queue default lets 3 tasks a second begin")

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from taskyard.domain.errors import Overloaded
 from taskyard.domain.messages import message
 from taskyard.lifecycle import idempotency
-from taskyard.store import fleet
+from taskyard.store import fleet, ledger
 from taskyard_api import patience
 from taskyard_api.admission import Admission
 from tests.integration.api.conftest import Api
@@ -185,6 +185,24 @@ def test_a_replica_that_sheds_load_is_still_ready(slow_api: Api, monkeypatch: py
         refused = slow_api.http.get(path)
         assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
     assert slow_api.http.get("/health/ready").json()["database"] == "up"
+
+
+def test_readiness_needs_no_connection_that_requests_have_and_no_new_one(
+    slow_api: Api, proxy: Proxy, engine: sa.Engine
+) -> None:
+    """A slow server makes connections slowly: a probe that had to wait for one would take out every replica."""
+    assert slow_api.http.get("/health/ready").json()["database"] == "up"
+    with Proxy(proxy.target) as nowhere:
+        nowhere.stall()
+        proxy.target = nowhere.address
+        with ThreadPoolExecutor(10) as threads:
+            with ledger.transaction(engine) as conn:
+                conn.execute(sa.text("LOCK TABLE task"))
+                reads = [threads.submit(slow_api.http.get, "/api/v1/tasks", timeout=60) for _ in range(10)]
+                wait_for(lambda: any(read.done() for read in reads), 20, "one to have got no connection")
+                assert slow_api.http.get("/health/ready").json()["database"] == "up"
+                assert not all(read.done() for read in reads), "others have those that there are"
+            assert {read.result().status_code for read in reads} == {200, 503}
 
 
 def test_readiness_waits_behind_no_look_at_the_parts(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

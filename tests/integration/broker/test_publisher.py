@@ -48,6 +48,23 @@ def test_each_queue_gets_its_own_messages(client: redis.Redis, names: Names, pub
         assert payloads == set(ids)
 
 
+def test_messages_are_withdrawn_and_what_waits_behind_them_comes_first(
+    client: redis.Redis, names: Names, publisher: Publisher
+) -> None:
+    first, gone, stays, late, new = (publications(count) for count in (1, 3, 5, 1, 1))
+    others = publications(1, "other")
+    publisher.publish([*first, *gone, *stays, *late, *others])
+    publisher.publish(new, withdrawn=[*gone, *late])
+    ids, payloads = ids_and_payloads(client, names, "default")
+    assert payloads == {p.message_id.encode() for p in [*first, *stays, *new]}
+    assert ids == [p.message_id.encode() for p in [*first, *stays, *late, *new]], "an id far behind has no payload"
+    assert ids_and_payloads(client, names, "other")[0] == [others[0].message_id.encode()]
+    publisher.publish([], withdrawn=[*stays, *publications(2)])
+    assert ids_and_payloads(client, names, "default")[0] == [p.message_id.encode() for p in [*first, *new]]
+    publisher.publish([], withdrawn=[*first, *new])
+    assert ids_and_payloads(client, names, "default") == ([], set())
+
+
 def test_what_was_given_back_comes_before_what_waits_and_in_its_order(
     client: redis.Redis, names: Names, publisher: Publisher
 ) -> None:

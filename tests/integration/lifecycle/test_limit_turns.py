@@ -396,3 +396,42 @@ def test_a_key_is_not_held_up_by_its_tasks_in_a_queue_with_little_room(conn: Con
     held = limited(conn, 5, queue="little", concurrent=4)
     others = limited(conn, 5, concurrent=4)
     assert settle(engine) == [held[0], *others[:3]]
+
+
+@pytest.mark.parametrize("bound", ["_LOOKED_AT", "_HELD_BACK"])
+def test_what_was_published_before_its_queue_had_a_limit_waits_and_is_taken_from_the_workers(
+    conn: Connection, engine: Engine, worker: Worker, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """Else they meet it message by message, and what is granted waits behind all of it."""
+    monkeypatch.setattr(f"taskyard.lifecycle.limit_backlog.{bound}", 3)
+    ids = plain(conn, 8)
+    elsewhere = plain(conn, 2, "free")
+    worker.claim(ids[:1])
+    granting = Granting()
+    kept_turn(engine, granting)
+    set_queue(conn, concurrent=2)
+    turns = [kept_turn(engine, granting) for _ in range(4)]
+    assert [[p.task_id for p in done.withdrawn] for done in turns] == [ids[1:4], ids[4:7], ids[7:], []]
+    assert {(p.queue, p.number) for done in turns for p in done.withdrawn} == {("default", 1)}
+    assert [done.answer.due_in for done in turns[:2]] == [0.0, 0.0], "it goes on at once"
+    published = [(p.task_id, p.is_first) for done in turns for p in done.publications]
+    assert published == [(ids[1], True)], "beside the one that runs, and before what has yet to be withdrawn"
+    assert stands(conn, ids) == {None: 1, "granted": 1, "waiting": 6}
+    assert stands(conn, elsewhere) == {None: 2}
+    set_queue(conn, concurrent=None)
+    freed = [p for _ in range(3) for p in kept_turn(engine, granting).publications]
+    assert sorted((p.task_id, p.is_first) for p in freed) == [(i, False) for i in ids[2:]]
+
+
+def test_a_walk_that_was_undone_begins_again(conn: Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskyard.lifecycle.limit_backlog._LOOKED_AT", 2)
+    ids = plain(conn, 4)
+    granting = Granting()
+    set_queue(conn, per_second=0.001)
+    with engine.connect() as undone, undone.begin() as transaction:
+        granting.turn(undone)
+        transaction.rollback()
+    settle(engine, granting)
+    for _ in range(3):
+        kept_turn(engine, granting)
+    assert stands(conn, ids) == {"granted": 1, "waiting": 3}

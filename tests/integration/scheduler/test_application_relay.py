@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from taskyard.broker.names import Names
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.tasks import Publication
-from taskyard.lifecycle import application_outbox, publish
+from taskyard.lifecycle import application_outbox, limits, publish
 from taskyard.store import ledger
 from taskyard_scheduler.application_relay import ApplicationRelay
 from taskyard_scheduler.relay import Relay
@@ -99,6 +99,25 @@ def test_a_look_reads_what_is_new_and_not_what_was_deleted_behind_an_open_transa
         assert scalar(engine, "SELECT count(*) FROM application_outbox") == 0
         assert blocks(relay._seen) * 3 < blocks(application_outbox.Seen())
         slow.rollback()
+
+
+@pytest.mark.parametrize("limit", ["concurrent = 1", "per_second = 1"])
+def test_what_its_queue_limits_is_not_published_and_waits_for_the_leader(
+    leader: LeaderParts, engine: Engine, app: str, limit: str
+) -> None:
+    relay = make_relay(leader)
+    execute(engine, f"UPDATE queue SET {limit} WHERE name = 'default'")
+    commit(app, 2)
+    assert relay.turn() == 0
+    assert leader.messages() == []
+    assert scalar(engine, "SELECT count(*) FROM task WHERE limited = 'waiting' AND state = 'queued'") == 2
+    assert scalar(engine, "SELECT count(*) FROM application_outbox") == 0
+    granted = ledger.run_transaction(engine, limits.Granting().turn)
+    assert len(granted.publications) == 1, "one of them goes at once"
+    execute(engine, "UPDATE queue SET concurrent = NULL, per_second = NULL")
+    (free,) = commit(app)
+    assert relay.turn() == 1
+    assert leader.messages() == [free]
 
 
 def test_what_a_savepoint_kept_is_relayed_and_what_it_undid_is_not(leader: LeaderParts, app: str) -> None:

@@ -24,7 +24,7 @@ def test_the_user_goes_with_profile_statistics_and_activity(ada: Person) -> None
     counts = dict.fromkeys(
         ("cancelled", "blanked", "mentions", "limits", "mentions_left", "deliveries_left", "answers"), 0
     )
-    assert ada.erase().result == {**counts, "left": [], "schedules": [], "same_address": []}
+    assert ada.erase().result == {**counts, "left": [], "schedules": [], "schedule_files": [], "same_address": []}
     for table in ("users", "user_profiles", "user_activity"):
         assert ada.do(f"SELECT count(*) FROM {table}").scalar() == 0
 

@@ -94,27 +94,67 @@ def test_a_user_whose_address_is_that_of_erased_ones_is_erased_by_the_id(ada: Pe
     assert ada.do("SELECT count(*) FROM users").scalar() == 0
 
 
+def schedule(ada: Person, name: str, params: dict[str, Any], *, source: str | None = None) -> str:
+    schedule_id = new_id()
+    ada.do(
+        "INSERT INTO schedule (id, name, task, task_bytes, task_name, queue, trigger, anchored_at, misfire,"
+        " catch_up_seconds, overlap, source) VALUES (:id, CAST(:id AS text), CAST(:task AS jsonb), 1, :name, 'default',"
+        " '{}', now(), 'skip', 0, 'skip', :source)",
+        id=schedule_id,
+        name=name,
+        task=orjson.dumps({"params": params}).decode(),
+        source=source,
+    )
+    return str(schedule_id)
+
+
+def schedules(ada: Person) -> dict[str, tuple[Any, int]]:
+    """The parameters of each, and its version."""
+    rows = ada.do("SELECT CAST(id AS text), task -> 'params', version FROM schedule").all()
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_schedules_about_the_person_and_other_users_with_the_address_are_told(ada: Person, dry_run: bool) -> None:
-    def schedule(name: str, params: dict[str, Any]) -> str:
-        schedule_id = new_id()
-        ada.do(
-            "INSERT INTO schedule (id, name, task, task_bytes, task_name, queue, trigger, anchored_at, misfire,"
-            " catch_up_seconds, overlap) VALUES (:id, CAST(:id AS text), CAST(:task AS jsonb), 1, :name, 'default',"
-            " '{}', now(), 'skip', 0, 'skip')",
-            id=schedule_id,
-            name=name,
-            task=orjson.dumps({"params": params}).decode(),
-        )
-        return str(schedule_id)
-
     with ledger.transaction(ada.engine) as conn:
         users.put(conn, 8, UserData(email=ADA.upper(), name="Byron"), by="ci")
-    about = schedule("users.update_stats", {"user_id": 7})
-    mentions = schedule("diagnostics.echo", {"value": [ADA]})
-    schedule("users.update_stats", {"user_id": 77})
+    about = schedule(ada, "users.update_stats", {"user_id": 7})
+    mentions = schedule(ada, "diagnostics.echo", {"value": [ADA]})
+    schedule(ada, "users.update_stats", {"user_id": 77})
     result = ada.erase(dry_run=dry_run).result
     assert (result["schedules"], result["same_address"]) == ([about, mentions], [8])
+
+
+def test_schedules_about_the_person_go_and_in_others_the_address_does(ada: Person) -> None:
+    by_address = schedule(ada, "email.send_welcome", {"to_email": ADA.upper()}, source="file:welcomes.yaml")
+    about = schedule(ada, "users.update_stats", {"user_id": 7})
+    mentions = schedule(ada, "diagnostics.echo", {"value": [ADA, "b@example.org"]}, source="file:news.yaml")
+    other = schedule(ada, "users.update_stats", {"user_id": 77}, source="file:others.yaml")
+    before = schedules(ada)
+    assert ada.erase(dry_run=True).result["schedule_files"] == []
+    assert schedules(ada) == before
+    result = ada.erase().result
+    assert result["schedules"] == [by_address, about, mentions]
+    assert result["schedule_files"] == ["news.yaml", "welcomes.yaml"], "where they would come back from"
+    assert schedules(ada) == {
+        mentions: ({"value": ["erased@erased.invalid", "b@example.org"]}, 2),
+        other: ({"user_id": 77}, 1),
+    }
+    written = "SELECT action, target_id, details FROM audit WHERE target_type = 'schedule' ORDER BY target_id"
+    assert [tuple(row) for row in ada.do(written).all()] == [
+        ("schedule.delete", by_address, {"source": "file:welcomes.yaml"}),
+        ("schedule.delete", about, {"source": None}),
+        ("schedule.change", mentions, {"source": "file:news.yaml"}),
+    ]
+    assert ADA.lower() not in ada.all_that_is_stored().lower()
+
+
+def test_a_schedule_is_gone_before_the_walk_begins(ada: Person, counted: Counted) -> None:
+    """Else it submits tasks about the person behind it."""
+    schedule(ada, "users.update_stats", {"user_id": 7})
+    runs = ada.put("email.send_newsletter", State.RUNNING, params={"recipients": [{"to_email": ADA}]})
+    counted.at_pause = lambda: ada.do(ENDED, id=runs) if not schedules(ada) else None
+    assert ada.erase().result["mentions"] == 1
 
 
 def test_the_row_of_a_dry_run_lets_nothing_be_erased(ada: Person, run: Run, upkeep: Upkeep) -> None:
