@@ -22,6 +22,7 @@ from taskyard.telemetry.exports import NO_EXPORTS, Exports
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission
+from .alike import Alike
 from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .bodies import Bodies
@@ -120,7 +121,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     catalogues = read_catalogues()
     translations, shown = Translations(types, catalogues, settings.support_url), TaskViews()
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
-    intake = Intake(admission, submission, ledger, shown, translations)
+    intake = Intake(admission, Alike(admission, types, cipher), submission, ledger, shown, translations)
     streams = Streams(ledger, live, requests, keys)
     problems = Problems(catalogues, settings.support_url, exports.reports)
     resources = resources_of(

@@ -24,7 +24,7 @@ class Packer(PythonRespSerializer):
 
     def __init__(self) -> None:
         encoder: Any = Encoder
-        super().__init__(_CUTOFF, encoder("utf-8", "strict", False).encode)  # type: ignore[no-untyped-call]
+        super().__init__(_CUTOFF, encoder("utf-8", "strict", False).encode)
 
     def pack(self, *args: Any) -> list[bytes]:
         if type(args[-1]) is not Packed:

@@ -20,6 +20,7 @@ from ..domain.errors import Fenced, IdTaken
 from ..domain.messages import message
 from ..domain.new_tasks import NewTask, Unique
 from ..domain.tasks import Change, Event, Publication, State
+from ..store.prepared import Prepared
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
@@ -93,37 +94,53 @@ _SUBMIT_WITHOUT_KEYS = compose_without(SUBMIT, "key_marks")
 # PostgreSQL reads what they have in common once (docs/decisions/0055).
 _OF_EACH = {"ids": "uuid", "params": "jsonb", "request_ids": "text", "traceparents": "text"}
 _IN_COMMON = {
-    **{"name": "text", "queue": "text", "version": "int2", "max_attempts": "int4"},
-    **{"soft_timeout_seconds": "float8", "hard_timeout_seconds": "float8", "expires_at": "timestamptz"},
-    **{"life_seconds": "float8", "tags": "text[]", "on_cancel": "text", "submitted_by": "text"},
-    **{"allowed_queues": "text[]", "workflow_id": "uuid", "schedule_id": "uuid", "parent_id": "uuid"},
-    **{"callback": "jsonb"},
+    "name": "text",
+    "queue": "text",
+    "version": "int2",
+    "max_attempts": "int4",
+    "soft_timeout_seconds": "float8",
+    "hard_timeout_seconds": "float8",
+    "expires_at": "timestamptz",
+    "life_seconds": "float8",
+    "tags": "text[]",
+    "on_cancel": "text",
+    "submitted_by": "text",
+    "allowed_queues": "text[]",
+    "workflow_id": "uuid",
+    "schedule_id": "uuid",
+    "parent_id": "uuid",
+    "callback": "jsonb",
 }
-_common_of = attrgetter(*_IN_COMMON)
+_LATER_OR_BOUND = ("delay_seconds", "run_at", "unique", "limits")
+_common_of = attrgetter(*_LATER_OR_BOUND, *_IN_COMMON)
 _GROUPS = ", ".join(
     [*(f"{name} {kind}[]" for name, kind in _OF_EACH.items()), *(f"{name} {kind}" for name, kind in _IN_COMMON.items())]
 )
-_AT_ONCE = compose_without(
-    Verb(
-        name="submit",
-        edges=along(Event.SUBMIT),
-        given=f"""
+_AT_ONCE = Prepared(
+    "submit",
+    compose_without(
+        Verb(
+            name="submit",
+            edges=along(Event.SUBMIT),
+            given=f"""
 incoming AS (
     SELECT {", ".join(f"g.{name}" for name in _IN_COMMON)}, e.*, NULL::jsonb AS limits
     FROM json_to_recordset(CAST(:batch AS json)) AS g({_GROUPS})
     CROSS JOIN LATERAL unnest({", ".join(f"g.{name}" for name in _OF_EACH)}) AS e(id, params, request_id, traceparent)
 )""",
-        source="incoming",
-        sets=SUBMIT.sets
-        | {
-            "expires_at": "coalesce(l.expires_at, now() + l.life_seconds * interval '1 second')",
-            "unique_hold": "NULL",
-            "run_at": "now()",
-        },
-        answer="""SELECT count(*), now(), (SELECT id FROM outbox_row),
+            source="incoming",
+            sets={
+                **SUBMIT.sets,
+                "expires_at": "coalesce(l.expires_at, now() + l.life_seconds * interval '1 second')",
+                "unique_hold": "NULL",
+                "run_at": "now()",
+            },
+            answer="""SELECT count(*), now(), (SELECT id FROM outbox_row),
     array_agg(m.id) FILTER (WHERE m.limited = 'waiting') FROM moved m""",
+        ),
+        "key_marks",
     ),
-    "key_marks",
+    "batch",
 )
 
 # Nearly never: a commit whose answer got lost.
@@ -140,25 +157,25 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     """
     if not tasks:
         return Committed([])
-    if all(_is_due_at_once(task) for task in tasks):
-        return _submit_at_once(conn, tasks)
+    if (groups := _grouped(tasks)) is not None:
+        return _submit_at_once(conn, tasks, groups)
     statement = _SUBMIT if any(task.limits for task in tasks) else _SUBMIT_WITHOUT_KEYS
     return written(conn, tasks, conn.execute(statement, {"batch": encode(tasks)}).all())
 
 
-def _is_due_at_once(task: NewTask) -> bool:
-    return not (task.delay_seconds or task.run_at or task.unique or task.limits)
-
-
-def _submit_at_once(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[SubmittedTask]]:
-    number, now, outbox_id, waiting = conn.execute(_AT_ONCE, {"batch": encode(_grouped(tasks))}).one()
+def _submit_at_once(
+    conn: Connection, tasks: Sequence[NewTask], groups: Sequence[dict[str, Any]]
+) -> Committed[list[SubmittedTask]]:
+    number, now, outbox_id, waiting = _AT_ONCE.one(conn, encode(groups))
     if number < len(tasks):
         done = written(conn, tasks, [])
     else:
-        lives = {life: now + timedelta(seconds=life) for life in {t.life_seconds for t in tasks} if life is not None}
+        ends = {
+            life: None if life is None else now + timedelta(seconds=life) for life in {t.life_seconds for t in tasks}
+        }
         done = Committed(
             [
-                SubmittedTask(t.id, t.name, t.queue, _QUEUED, now, now, t.expires_at or lives.get(t.life_seconds), 1)
+                SubmittedTask(t.id, t.name, t.queue, _QUEUED, now, now, t.expires_at or ends[t.life_seconds], 1)
                 for t in tasks
             ],
             [Change(t.id, t.name, t.queue, _QUEUED, 0, t.workflow_id) for t in tasks],
@@ -170,18 +187,21 @@ def _submit_at_once(conn: Connection, tasks: Sequence[NewTask]) -> Committed[lis
     return done
 
 
-def _grouped(tasks: Sequence[NewTask]) -> list[dict[str, Any]]:
+def _grouped(tasks: Sequence[NewTask]) -> list[dict[str, Any]] | None:
+    """The tasks for `_AT_ONCE`; None where one of them is due later, or has a unique key or a limit."""
     groups: list[dict[str, Any]] = []
     last: tuple[Any, ...] = ()
     for task in tasks:
         common = _common_of(task)
         if common != last:
             last = common
+            if any(common[: len(_LATER_OR_BOUND)]):
+                return None
+            group = dict(zip(_IN_COMMON, common[len(_LATER_OR_BOUND) :], strict=True))
             ids: list[UUID] = []
             params: list[dict[str, Any]] = []
             request_ids: list[str | None] = []
             traceparents: list[str | None] = []
-            group = dict(zip(_IN_COMMON, common, strict=True))
             groups.append(group | dict(zip(_OF_EACH, (ids, params, request_ids, traceparents), strict=True)))
         ids.append(task.id)
         params.append(task.params)
