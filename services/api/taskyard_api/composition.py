@@ -121,7 +121,8 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     catalogues = read_catalogues()
     translations, shown = Translations(types, catalogues, settings.support_url), TaskViews()
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
-    intake = Intake(admission, Alike(admission, types, cipher), submission, ledger, shown, translations)
+    alike = Alike(admission, types, cipher)
+    intake = Intake(admission, alike, submission, ledger, shown, translations)
     streams = Streams(ledger, live, requests, keys)
     problems = Problems(catalogues, settings.support_url, exports.reports)
     resources = resources_of(
@@ -173,6 +174,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
             rate=rate,
             bodies=bodies,
             admission=admission,
+            alike=alike,
             submission=submission,
             shown=shown,
             meters=requests,

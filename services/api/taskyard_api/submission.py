@@ -214,8 +214,10 @@ class Intake:
         answer; otherwise the refusal is counted for `as_sent` and raised."""
         submits: Sequence[SubmitTask] = ()
         try:
-            admitted = self._alike.admit(body, req.context) if in_batch else None
-            if admitted is None:
+            alike = self._alike.batch(body, req.context) if in_batch else None
+            if alike is not None:
+                admitted = Admitted(alike)
+            else:
                 submits = await validate()
                 admitted = await self._admission.admit(submits, req.context, body, in_batch=in_batch)
         except Overloaded:

@@ -62,12 +62,13 @@ class NewTask:
     schedule_id: UUID | None = None
     parent_id: UUID | None = None
 
-    def like(self, task_id: UUID, params: dict[str, Any]) -> NewTask:
-        """A task with this id and these parameters, and all else as here. Written out: a tenth of what the constructor
-        takes, and a batch has hundreds that differ in nothing else."""
+    def like(self, task_id: UUID, params: dict[str, Any], request_id: str | None, traceparent: str | None) -> NewTask:
+        """Another one, with all else as here. Written out: that takes a quarter of the constructor's time."""
         made: NewTask = object.__new__(NewTask)
         made.id = task_id
         made.params = params
+        made.request_id = request_id
+        made.traceparent = traceparent
         made.name = self.name
         made.queue = self.queue
         made.version = self.version
@@ -82,8 +83,6 @@ class NewTask:
         made.on_cancel = self.on_cancel
         made.unique = self.unique
         made.limits = self.limits
-        made.request_id = self.request_id
-        made.traceparent = self.traceparent
         made.submitted_by = self.submitted_by
         made.allowed_queues = self.allowed_queues
         made.callback = self.callback
