@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 from xdist.remote import Producer
@@ -42,6 +43,10 @@ settings.load_profile("steady")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 SERVERS = pytest.StashKey[SharedServers]()
+
+
+# Where a test has set up no logging: rich prints local variables, which takes seconds for those of a request.
+structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,6 +28,8 @@ TASK = "diagnostics.echo"
 _LONGEST_WAIT_SECONDS = 0.008
 # Between telling of a commit and sending it, or all kills would come when PostgreSQL has it already.
 _LONGEST_PAUSE_SECONDS = 0.002
+# On a fast disk, two commits that follow each other at once would hardly ever have a kill between them.
+_BETWEEN_COMMITS_SECONDS = _LONGEST_WAIT_SECONDS / 2
 _BEGINS, _ENDED = b"c", b"d"
 
 
@@ -37,8 +39,10 @@ def work(url: str, library: str, told: int, *, apart: bool) -> NoReturn:
     while True:
         order = uuid4()
         with ExitStack() as transactions:
-            connection = transactions.enter_context(OPENED[library](url))
-            where = transactions.enter_context(OPENED["psycopg"](url)) if apart else connection
+            connection = where = transactions.enter_context(OPENED[library](url))
+            if apart:
+                transactions.callback(time.sleep, _BETWEEN_COMMITS_SECONDS)
+                where = transactions.enter_context(OPENED["psycopg"](url))
             first = order.int % 2 == 0
             task = submit_in(where, TASK, {"value": str(order)}) if first else None
             write(connection, "INSERT INTO orders (id) VALUES (%(id)s)", id=order)
