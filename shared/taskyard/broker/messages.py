@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from ..domain.ids import read_id, texts_of
+from ..domain.ids import read_id
 from ..domain.tasks import Publication
 from .names import ACTOR
 
@@ -27,12 +27,17 @@ def packed(queue: str, publications: Sequence[Publication], timestamp_ms: int) -
     pair = b"$%d\r\n%b\r\n$%d\r\n" + template + b"\r\n"
     length = len(template % (b"", b"", b""))
     made = {}
-    for publication, task_id in zip(publications, texts_of([p.task_id for p in publications]), strict=True):
+    for publication, task_id in zip(publications, _texts_of([p.task_id for p in publications]), strict=True):
         message_id = b"%b:%d" % (task_id, publication.number)
         size = len(message_id)
         whole = length + len(task_id) + 2 * size
         made[message_id] = pair % (size, message_id, whole, task_id, message_id, message_id)
     return made
+
+
+def _texts_of(ids: Sequence[UUID]) -> list[bytes]:
+    """Each as `str(UUID)` has it, for a tenth of the time."""
+    return orjson.dumps(ids)[2:-2].split(b'","')
 
 
 def _template(queue: str, timestamp_ms: int) -> bytes:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID, SafeUUID
 
-import orjson
 from uuid_utils import uuid7
 
 # Looked up once: access to an enum member costs more than making the id (Python 3.11).
@@ -28,11 +26,6 @@ def read_id(text: str) -> UUID:
         raise ValueError(f"no id: {text[:40]!r}")
     # `int(digits, 16)` would read signs, spaces, underscores and the digits of other scripts, too.
     return _of_number(int.from_bytes(unhexlify(digits)))
-
-
-def texts_of(ids: Sequence[UUID]) -> list[bytes]:
-    """Each as `str(UUID)` has it, for a tenth."""
-    return orjson.dumps(ids)[2:-2].split(b'","') if ids else []
 
 
 def _of_number(number: int) -> UUID:

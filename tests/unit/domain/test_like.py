@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from taskyard.domain.ids import new_id, texts_of
+from taskyard.domain.ids import new_id
 from taskyard.domain.new_tasks import NewTask
 
 
@@ -13,9 +13,3 @@ def test_all_but_what_is_given_is_kept() -> None:
     made = task.like(task_id, {"a": 1}, "r", "t")
     assert made == replace(task, id=task_id, params={"a": 1}, request_id="r", traceparent="t")
     assert made is not task
-
-
-def test_texts_are_those_of_the_ids() -> None:
-    for count in (0, 1, 3):
-        ids = [new_id() for _ in range(count)]
-        assert texts_of(ids) == [str(i).encode() for i in ids]
