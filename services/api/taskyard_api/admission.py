@@ -128,7 +128,7 @@ class Admission:
         # What is wrong, or costly beyond its length, or grows, is found out on the way: nearly nothing is.
         if body.is_small:
             try:
-                return spend(_effort_on_the_loop(), call)
+                return spend(effort_on_the_loop(), call)
             except NotNow:
                 pass
         with suppress(NotNow):
@@ -150,7 +150,7 @@ class Admission:
                     return None
         call = partial(self._admit, wanted, registry, (), (), context, size, False, None)
         try:
-            return spend(_effort_on_the_loop(), call)
+            return spend(effort_on_the_loop(), call)
         except NotNow:
             return None
 
@@ -241,7 +241,7 @@ class Admission:
         return Admitted(tasks, _warnings(registry, tasks))
 
 
-def _effort_on_the_loop() -> Effort:
+def effort_on_the_loop() -> Effort:
     return Effort(_CHECKS_ON_THE_LOOP, _PATTERNS_ON_THE_LOOP, ADDED_AT_REST, is_most=False, explain=False)
 
 

@@ -22,6 +22,7 @@ from taskyard.telemetry.exports import NO_EXPORTS, Exports
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission
+from .alike import Alike
 from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .bodies import Bodies
@@ -121,7 +122,8 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
     catalogues = read_catalogues()
     translations, shown = Translations(types, catalogues, settings.support_url), TaskViews()
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
-    intake = Intake(admission, submission, ledger, shown, translations)
+    alike = Alike(admission, types, cipher)
+    intake = Intake(admission, alike, submission, ledger, shown, translations)
     streams = Streams(ledger, live, requests, keys)
     problems = Problems(catalogues, settings.support_url, exports.reports)
     resources = resources_of(
@@ -173,6 +175,7 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS, member: Member | No
             rate=rate,
             bodies=bodies,
             admission=admission,
+            alike=alike,
             submission=submission,
             shown=shown,
             meters=requests,

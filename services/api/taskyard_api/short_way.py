@@ -21,8 +21,9 @@ from taskyard.lifecycle.submit import NewTask, SubmittedTask
 
 from . import views
 from .admission import Admission
+from .alike import Alike
 from .auth import Keys, Scope
-from .bodies import Bodies
+from .bodies import Bodies, Body
 from .known_heads import PATH, Head, KnownHeads
 from .limits import RateLimit
 from .meters import RequestMeters
@@ -91,6 +92,7 @@ class ShortWay:
         rate: RateLimit,
         bodies: Bodies,
         admission: Admission,
+        alike: Alike,
         submission: Submission,
         shown: TaskViews,
         meters: RequestMeters,
@@ -102,6 +104,7 @@ class ShortWay:
         self._rate = rate
         self._bodies = bodies
         self._admission = admission
+        self._alike = alike
         self._submission = submission
         self._shown = shown
         self._meters = meters
@@ -149,13 +152,10 @@ class ShortWay:
         body = self._bodies.read_at_once(context, raw)
         if body is None:
             return False
-        wanted = SubmitTask.model_validate(body.value)
-        if wanted.id is not None or wanted.unique is not None:
+        tasks = self._alike.tasks([body.value], context, body.size) or self._admitted(body, context)
+        if tasks is None:
             return False
-        admitted = self._admission.admit_at_once([wanted], context, body.size)
-        if admitted is None or admitted.warnings:
-            return False
-        submit.tasks = admitted.tasks
+        submit.tasks = tasks
         self._submission.put(submit.tasks, submit)
         self._meters.in_progress += 1
         submit.deadline = context.started + REQUEST_SECONDS
@@ -163,6 +163,14 @@ class ShortWay:
         if self._timer is None:
             self._timer = submit.to.loop.call_later(REQUEST_SECONDS, self._give_up)
         return True
+
+    def _admitted(self, body: Body, context: RequestContext) -> Sequence[NewTask] | None:
+        """The task, where it says more than a name and parameters. Raises as `_is_begun`."""
+        wanted = SubmitTask.model_validate(body.value)
+        if wanted.id is not None or wanted.unique is not None:
+            return None
+        admitted = self._admission.admit_at_once([wanted], context, body.size)
+        return None if admitted is None or admitted.warnings else admitted.tasks
 
     def accepted(self, submit: UnderWay, written: Sequence[SubmittedTask]) -> None:
         self._submission.count(submit.tasks, None)

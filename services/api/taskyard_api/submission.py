@@ -27,6 +27,7 @@ from taskyard.telemetry.exports import publishing
 
 from . import views
 from .admission import Admission, Admitted
+from .alike import Alike
 from .bodies import Body
 from .collector import MAX_FLIGHTS, Answered, Collector
 from .idempotency import answered_before, replay
@@ -180,12 +181,14 @@ class Intake:
     def __init__(
         self,
         admission: Admission,
+        alike: Alike,
         submission: Submission,
         ledger: LedgerPool,
         shown: TaskViews,
         translations: Translations,
     ) -> None:
         self._admission = admission
+        self._alike = alike
         self._submission = submission
         self._ledger = ledger
         self._shown = shown
@@ -209,9 +212,14 @@ class Intake:
     ) -> None:
         """Validates, admits, commits and answers. A refused request whose key was answered before gets the first
         answer; otherwise the refusal is counted for `as_sent` and raised."""
+        submits: Sequence[SubmitTask] = ()
         try:
-            submits = await validate()
-            admitted = await self._admission.admit(submits, req.context, body, in_batch=in_batch)
+            alike = self._alike.batch(body, req.context) if in_batch else None
+            if alike is not None:
+                admitted = Admitted(alike)
+            else:
+                submits = await validate()
+                admitted = await self._admission.admit(submits, req.context, body, in_batch=in_batch)
         except Overloaded:
             raise  # no judgement on what was sent
         except Refused:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ..addresses import SentinelURL, parse_sentinel_url
+from .packing import Packer
 
 # Publishers give up soon: only the announcement is late then, and the relay makes up for it.
 PUBLISH_TIMEOUT = timedelta(milliseconds=500)
@@ -49,6 +50,7 @@ def make_redis(
         "health_check_interval": 15,
         "max_connections": max_connections,
         "retry": Retry(NoBackoff(), 0),
+        "command_packer": Packer(),
     }
     if (where := parse_sentinel_url(url)) is not None:
         server, sentinel = _split(where)

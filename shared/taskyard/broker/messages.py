@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import orjson
@@ -11,19 +12,44 @@ from ..domain.tasks import Publication
 from .names import ACTOR
 
 
-def encoded(publication: Publication, message_id: str, timestamp_ms: int) -> bytes:
-    """What Dramatiq's own encoder makes of the message that announces a queued task, ten times faster, because submits
-    wait for it. `message_id` is the publication's: it is the Redis id, too, so that acknowledging one publication never
-    deletes the payload of the next.
+def encoded(publication: Publication, timestamp_ms: int) -> bytes:
+    """What Dramatiq's own encoder makes of the message that announces a queued task. Its id is the publication's, in
+    Redis, too, so that acknowledging one publication never deletes the payload of the next.
     """
+    message_id = publication.message_id.encode()
+    return _template(publication.queue, timestamp_ms) % (str(publication.task_id).encode(), message_id, message_id)
+
+
+def packed(queue: str, publications: Sequence[Publication], timestamp_ms: int) -> dict[bytes, bytes]:
+    """The messages of one queue by their ids, each id with its message as two arguments for Redis (`Packed`): twenty
+    times faster than one by one, because submits wait for it."""
+    template = _template(queue, timestamp_ms)
+    pair = b"$%d\r\n%b\r\n$%d\r\n" + template + b"\r\n"
+    length = len(template % (b"", b"", b""))
+    made = {}
+    for publication, task_id in zip(publications, _texts_of([p.task_id for p in publications]), strict=True):
+        message_id = b"%b:%d" % (task_id, publication.number)
+        size = len(message_id)
+        whole = length + len(task_id) + 2 * size
+        made[message_id] = pair % (size, message_id, whole, task_id, message_id, message_id)
+    return made
+
+
+def _texts_of(ids: Sequence[UUID]) -> list[bytes]:
+    """Each as `str(UUID)` has it, for a tenth of the time."""
+    return orjson.dumps(ids)[2:-2].split(b'","')
+
+
+def _template(queue: str, timestamp_ms: int) -> bytes:
+    """With places for the id of the task and, twice, of the message."""
     return orjson.dumps(
         {
-            "queue_name": publication.queue,
+            "queue_name": queue.replace("%", "%%"),
             "actor_name": ACTOR,
-            "args": (publication.task_id,),
+            "args": ("%b",),
             "kwargs": {},
-            "options": {"redis_message_id": message_id},
-            "message_id": message_id,
+            "options": {"redis_message_id": "%b"},
+            "message_id": "%b",
             "message_timestamp": timestamp_ms,
         }
     )

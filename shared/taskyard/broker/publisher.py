@@ -14,8 +14,9 @@ import redis
 from ..domain.errors import BrokerFull, BrokerUnavailable
 from ..domain.tasks import Change, Publication
 from .connect import PUBLISH_TIMEOUT, make_redis
-from .messages import encoded
+from .messages import packed
 from .names import Names
+from .packing import Packed
 
 # Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
@@ -106,16 +107,14 @@ class Publisher:
         return sum(len(wanted) for wanted in by_queue.values())
 
     def _push(self, pipe: Any, queue: str, wanted: Sequence[Publication], now_ms: int) -> None:
-        # As bytes: redis-py would encode each id twice.
-        payloads: dict[Any, Any] = {
-            message_id.encode(): encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
-        }
-        pipe.hset(self.names.messages(queue), mapping=payloads)
-        first = [p.message_id.encode() for p in wanted if p.is_first]
+        messages = packed(queue, wanted, now_ms)
+        pipe.execute_command("HSET", self.names.messages(queue), Packed(2 * len(messages), b"".join(messages.values())))
+        first = dict.fromkeys(p.message_id.encode() for p in wanted if p.is_first)
         if first:
             pipe.lpush(self.names.queue(queue), *reversed(first))
-        if last := [i for i in payloads if i not in first] if first else payloads:
-            pipe.rpush(self.names.queue(queue), *last)
+        if last := [i for i in messages if i not in first] if first else messages:
+            ids = b"".join([b"$%d\r\n%b\r\n" % (len(i), i) for i in last])
+            pipe.execute_command("RPUSH", self.names.queue(queue), Packed(len(last), ids))
         pipe.lpush(self.names.wake(queue), *([b"1"] * min(len(wanted), WAKE_TOKENS)))
         pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
 

@@ -61,3 +61,32 @@ class NewTask:
     workflow_id: UUID | None = None
     schedule_id: UUID | None = None
     parent_id: UUID | None = None
+
+    def like(self, task_id: UUID, params: dict[str, Any], request_id: str | None, traceparent: str | None) -> NewTask:
+        """Another one, with all else as here. Written out: that takes a quarter of the constructor's time."""
+        made: NewTask = object.__new__(NewTask)
+        made.id = task_id
+        made.params = params
+        made.request_id = request_id
+        made.traceparent = traceparent
+        made.name = self.name
+        made.queue = self.queue
+        made.version = self.version
+        made.max_attempts = self.max_attempts
+        made.soft_timeout_seconds = self.soft_timeout_seconds
+        made.hard_timeout_seconds = self.hard_timeout_seconds
+        made.delay_seconds = self.delay_seconds
+        made.run_at = self.run_at
+        made.expires_at = self.expires_at
+        made.life_seconds = self.life_seconds
+        made.tags = self.tags
+        made.on_cancel = self.on_cancel
+        made.unique = self.unique
+        made.limits = self.limits
+        made.submitted_by = self.submitted_by
+        made.allowed_queues = self.allowed_queues
+        made.callback = self.callback
+        made.workflow_id = self.workflow_id
+        made.schedule_id = self.schedule_id
+        made.parent_id = self.parent_id
+        return made

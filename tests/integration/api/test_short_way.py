@@ -259,7 +259,9 @@ def test_an_unexpected_error_is_answered_and_counted_once(api: Api, monkeypatch:
         for place, name in ((Admission, "_admit"), (TaskViews, "of_new")):
             with monkeypatch.context() as patched:
                 patched.setattr(place, name, fail)
-                answer = ask(wire, post(api))
+                answer = ask(
+                    wire, post(api, ECHO | {"tags": ["a"]})
+                )  # what says more than a name is admitted by itself
                 assert (answer.status, answer.json["code"]) == (500, "internal_error"), name
         assert ask(wire, post(api)).status == 202, "the connection goes on"
     api.service.metrics.refresh()

@@ -74,7 +74,7 @@ def test_publishing_writes_what_enqueue_writes(
 
 def test_a_message_carries_a_task_id_and_nothing_else() -> None:
     announced = publication()
-    message = json.loads(encoded(announced, announced.message_id, 0))
+    message = json.loads(encoded(announced, 0))
     assert set(message) == {
         "queue_name",
         "actor_name",
