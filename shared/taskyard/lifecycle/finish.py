@@ -77,8 +77,14 @@ _STATEMENTS = {
     for flags in product((False, True), repeat=3)
 }
 # Nearly all ends: what a failure, a cancellation or a release leads to is neither planned nor set up.
+# A success wins, whatever was asked of the task meanwhile, as long as the claim holds.
 _SUCCEED = replace(
-    _FINISH, edges=along(Event.SUCCEED), event="", sets={**_FINISH.sets, "failures": "t.failures", "error": "NULL"}
+    _FINISH,
+    edges=along(Event.SUCCEED),
+    event="",
+    locks={**_FINISH.locks, "claim": "i.claim"},
+    sets={**_FINISH.sets, "failures": "t.failures", "error": "NULL"},
+    fence="t.claim = l.claim",
 )
 _SUCCESSES = compose_for(_SUCCEED, calls_back=False, is_step=False, is_limited=False)
 

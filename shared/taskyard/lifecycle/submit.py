@@ -7,24 +7,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from ..domain.errors import Fenced, IdTaken
 from ..domain.messages import message
 from ..domain.new_tasks import NewTask, Unique
 from ..domain.tasks import Event, State
+from ..store.sqlstates import NOT_UNIQUE, sqlstate
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
 from .consequences import compose, compose_without
 
-__all__ = ["SUBMIT", "NewTask", "SubmittedTask", "Unique", "given", "submit", "submit_children", "written"]
+__all__ = [
+    "SUBMIT",
+    "NewTask",
+    "SubmittedTask",
+    "Unique",
+    "given",
+    "submit",
+    "submit_children",
+    "submit_first",
+    "written",
+]
 
 
 # Not frozen, for the reason that NewTask has.
@@ -84,6 +96,7 @@ SUBMIT = Verb(
 )
 _SUBMIT = compose(SUBMIT)
 _SUBMIT_WITHOUT_KEYS = compose_without(SUBMIT, "key_marks")
+_SUBMIT_FIRST = compose_without(replace(SUBMIT, may_exist=False), "key_marks")
 
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
@@ -101,6 +114,21 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
         return Committed([])
     statement = _SUBMIT if any(task.limits for task in tasks) else _SUBMIT_WITHOUT_KEYS
     return written(conn, tasks, conn.execute(statement, {"batch": encode(tasks)}).all())
+
+
+def submit_first(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[SubmittedTask]]:
+    """As `submit`, for ids that were made for these tasks: they are written as if none existed. Where one does all the
+    same, because the answer to an earlier call got lost, `submit` finds it. `conn` commits each statement on its own.
+    """
+    if not tasks or any(task.limits for task in tasks):
+        return submit(conn, tasks)
+    try:
+        found = conn.execute(_SUBMIT_FIRST, {"batch": encode(tasks)}).all()
+    except IntegrityError as e:
+        if sqlstate(e) != NOT_UNIQUE:
+            raise
+        return submit(conn, tasks)
+    return written(conn, tasks, found)
 
 
 def written(conn: Connection, tasks: Sequence[NewTask], found: Sequence[Any]) -> Committed[list[SubmittedTask]]:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.tasks import FINAL, WAITING, State
 from .reads import UNBOUNDED
+from .what_runs import NAMED, OF_LIVE_QUEUES, RUNS
 
 # The newest so many messages of a run, and so many characters of each.
 MAX_MESSAGES = 100
@@ -149,21 +150,24 @@ def _alone(conditions: tuple[str, ...]) -> str:
 
 
 def _walks(conditions: tuple[str, ...]) -> str:
-    """A short walk for each type and state, merged: along ix_task_name, and ix_selection_run_name for what is kept."""
+    """A short walk for each type and state, merged: along ix_task_named, ix_task_live for what runs, and
+    ix_selection_run_name for what is kept."""
     where = "".join(f" AND {condition}" for condition in conditions)
-    is_wanted = f"(t.state <> '{State.RUNNING}' OR CASE WHEN {_IS_ORPHANED} THEN :orphaned ELSE :running END)"
+    is_wanted = f"CASE WHEN {_IS_ORPHANED} THEN :orphaned ELSE :running END"
     tail = "ORDER BY t.id DESC LIMIT :limit"
 
-    def walk(columns: str, table: str, states: str, condition: str) -> str:
+    def walk(columns: str, table: str, states: str, condition: str, within: str = "", tail: str = tail) -> str:
         return (
-            f"SELECT t.* FROM unnest(CAST(:names AS text[])) n(name) CROSS JOIN unnest(CAST(:{states} AS text[]))"
-            f" s(state) CROSS JOIN LATERAL (SELECT {columns} FROM {table} t"
+            f"SELECT t.* FROM {within}unnest(CAST(:names AS text[])) n(name) CROSS JOIN"
+            f" unnest(CAST(:{states} AS text[])) s(state) CROSS JOIN LATERAL (SELECT {columns} FROM {table} t"
             f" WHERE t.name = n.name AND t.state = s.state AND {condition}{where} {tail}) t"
         )
 
-    live = walk(_LIVE, "task", "states", is_wanted)
+    live = walk(_LIVE, "task", "states", NAMED)
+    by_state = "ORDER BY t.state DESC, t.id DESC LIMIT :limit"
+    runs = walk(_LIVE, "task", "states", f"{RUNS} AND {is_wanted}", f"{OF_LIVE_QUEUES} CROSS JOIN ", by_state)
     kept = walk(_KEPT, "selection_run", "ended", _IS_GONE)
-    return f"SELECT t.* FROM ({live} UNION ALL {kept}) t {tail}"
+    return f"SELECT t.* FROM ({live} UNION ALL {runs} UNION ALL {kept}) t {tail}"
 
 
 @lru_cache(maxsize=64)
