@@ -189,8 +189,10 @@ def _locked(verb: Verb, sets: Mapping[str, str], *, held: bool) -> str:
     if verb.event:
         locks["event"] = verb.event
     where = f"{_condition_of(verb)}{' AND t.id = ANY(ARRAY(SELECT id FROM held))' if held else ''}"
-    order = "ORDER BY t.id" if verb.fence else verb.order
-    return f"locked AS (\n    SELECT {listed(locks)}\n    FROM {verb.source}\n    WHERE {where}\n    {order}\n)"
+    rows = f"SELECT {listed(locks)}\n    FROM {verb.source}\n    WHERE {where}"
+    if verb.fence:  # MATERIALIZED: what locks nothing would be merged with the update, and lose its order
+        return f"locked AS MATERIALIZED (\n    {rows}\n    ORDER BY t.id\n)"
+    return f"locked AS (\n    {rows}\n    {verb.order}\n)"
 
 
 def _update(verb: Verb, sets: Mapping[str, str]) -> str:

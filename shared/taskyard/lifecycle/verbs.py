@@ -59,8 +59,9 @@ class Verb:
     - `may_exist`: where tasks are made, some of them may be written already, and are left as they are. Otherwise the
       statement fails for these; a row costs less then.
     - `fence`: a condition on the task `t` and what was read of it (`l`) that holds as long as this verb may move it,
-      whatever others have changed meanwhile. With it, rows are not locked before they are updated: the update looks
-      them up in the order in which they were read, and asks the condition again of a row that it had to wait for.
+      whatever others have changed meanwhile. With it, rows are not locked before they are updated: the update asks
+      the condition again of a row that it had to wait for. For connections that update in order (`store/ledger.py`),
+      or verbs could wait for each other in a circle.
     """
 
     name: str

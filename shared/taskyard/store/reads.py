@@ -18,7 +18,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.ids import earliest_id_at
 from ..domain.tasks import LIVE, State
-from .what_runs import NAMED, OF_LIVE_QUEUES, RUNS
+from .what_runs import NAMED, NEWEST_OF_A_STATE, OF_LIVE_QUEUES, RUNS
 
 # Ids carry the clock of the process that made them, `created_at` that of PostgreSQL. So a bound on time becomes a bound
 # on ids with this margin, beside the exact condition.
@@ -194,8 +194,7 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
                 "(SELECT t.* FROM unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
                 f"SELECT t.* FROM task t WHERE t.state = s.state AND {NAMED} AND {both} {tail}) t"
                 f" UNION ALL SELECT t.* FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL ("
-                f"SELECT t.* FROM task t WHERE :running AND {RUNS} AND {both}"
-                " ORDER BY t.state DESC, t.id DESC LIMIT :limit) t) t"
+                f"SELECT t.* FROM task t WHERE :running AND {RUNS} AND {both} {NEWEST_OF_A_STATE} LIMIT :limit) t) t"
             )
             where = ""
         case _:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.tasks import FINAL, WAITING, State
 from .reads import UNBOUNDED
-from .what_runs import NAMED, OF_LIVE_QUEUES, RUNS
+from .what_runs import NAMED, NEWEST_OF_A_STATE, OF_LIVE_QUEUES, RUNS
 
 # The newest so many messages of a run, and so many characters of each.
 MAX_MESSAGES = 100
@@ -156,16 +156,18 @@ def _walks(conditions: tuple[str, ...]) -> str:
     is_wanted = f"CASE WHEN {_IS_ORPHANED} THEN :orphaned ELSE :running END"
     tail = "ORDER BY t.id DESC LIMIT :limit"
 
-    def walk(columns: str, table: str, states: str, condition: str, within: str = "", tail: str = tail) -> str:
+    def walk(columns: str, table: str, states: str, condition: str) -> str:
         return (
-            f"SELECT t.* FROM {within}unnest(CAST(:names AS text[])) n(name) CROSS JOIN"
-            f" unnest(CAST(:{states} AS text[])) s(state) CROSS JOIN LATERAL (SELECT {columns} FROM {table} t"
+            f"SELECT t.* FROM unnest(CAST(:names AS text[])) n(name) CROSS JOIN unnest(CAST(:{states} AS text[]))"
+            f" s(state) CROSS JOIN LATERAL (SELECT {columns} FROM {table} t"
             f" WHERE t.name = n.name AND t.state = s.state AND {condition}{where} {tail}) t"
         )
 
     live = walk(_LIVE, "task", "states", NAMED)
-    by_state = "ORDER BY t.state DESC, t.id DESC LIMIT :limit"
-    runs = walk(_LIVE, "task", "states", f"{RUNS} AND {is_wanted}", f"{OF_LIVE_QUEUES} CROSS JOIN ", by_state)
+    runs = (
+        f"SELECT t.* FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL (SELECT {_LIVE} FROM task t"
+        f" WHERE t.name = ANY(:names) AND {RUNS} AND {is_wanted}{where} {NEWEST_OF_A_STATE} LIMIT :limit) t"
+    )
     kept = walk(_KEPT, "selection_run", "ended", _IS_GONE)
     return f"SELECT t.* FROM ({live} UNION ALL {runs} UNION ALL {kept}) t {tail}"
 

@@ -210,14 +210,13 @@ def listed(conn: Connection, *, lease: timedelta, name: str | None = None, specs
     return [{**row, "workers": row["workers"] or []} for row in rows]
 
 
-# `running` is not final either: a task that is retried waits for its type again.
+# Also what runs: retried, it waits for its type again.
 _IS_OF_VERSION = "t.name = :name AND (CAST(:version AS integer) IS NULL OR t.version = :version)"
 _WAITING = sa.text(f"""
 SELECT count(*) FROM (
     SELECT FROM task t WHERE t.state IN ('blocked', 'scheduled', 'queued', 'retrying') AND {_IS_OF_VERSION}
     UNION ALL SELECT FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL (
-        SELECT FROM task t WHERE {RUNS} AND {_IS_OF_VERSION} OFFSET 0) t
-    LIMIT :counted
+        SELECT FROM task t WHERE {RUNS} AND {_IS_OF_VERSION} OFFSET 0) t LIMIT :counted
 ) t
 """)  # noqa: S608 constants only
 

@@ -13,9 +13,10 @@ WITH RECURSIVE q AS (
     FROM q WHERE q.name IS NOT NULL
 )
 """
-# The tasks `t` of these queues `q` that run, in the order of `t.state, t.id` where an order is asked for: `t.state =`
-# would leave the planner the walk along the primary key, through all tasks where few run.
+# The tasks `t` of these queues `q` that run. A range, and the state in the order, though there is one state only: else
+# the planner may walk the primary key, through all tasks where few run.
 OF_LIVE_QUEUES = f"({LIVE_QUEUES} SELECT name FROM q) q"
 RUNS = "t.queue = q.name AND t.state BETWEEN 'running' AND 'running' AND t.finished_at IS NULL"
+NEWEST_OF_A_STATE = "ORDER BY t.state DESC, t.id DESC"
 # The predicate of ix_task_named, to be repeated for the planner to see it.
 NAMED = "t.state <> 'running'"

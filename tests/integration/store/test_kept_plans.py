@@ -70,6 +70,8 @@ def test_whatever_the_ledger_was_when_they_were_planned_statements_look_rows_up_
         "unique_key",
         "outbox",
     }
+    updates = [plan for name, plan in plans if name == "finish" and not _locks(plan)]
+    assert [_looks_up_in_order(plan) for plan in updates] == [True], updates
     assert {name: unkeyed for name, plan in plans if (unkeyed := _without_condition(plan))} == {}
 
 
@@ -115,6 +117,23 @@ def _without_condition(plan: Plan) -> list[tuple[str, str]]:
         if "Scan" in node["Node Type"] and "Relation Name" in node and "Index Cond" not in node
         if node["Relation Name"] not in WITH_FEW_ROWS
     ]
+
+
+def _locks(plan: Plan) -> bool:
+    return any(node["Node Type"] == "LockRows" for node in plan.nodes())
+
+
+def _looks_up_in_order(plan: Plan) -> bool:
+    """Rows are updated in the order of their ids, as other verbs lock them."""
+    (update,) = (n for n in plan.nodes() if n.get("Operation") == "Update" and n["Relation Name"] == "task")
+    (read,) = (n for n in plan.nodes() if n.get("Subplan Name") == "CTE locked")
+    (join,) = (n for n in update["Plans"] if n.get("Parent Relationship") == "Outer")
+    outer, inner = join["Plans"]
+    return (
+        (join["Node Type"], outer["Node Type"], inner["Node Type"]) == ("Nested Loop", "CTE Scan", "Index Scan")
+        and outer["CTE Name"] == "locked"
+        and (read["Node Type"], read["Sort Key"]) == ("Sort", ["t.id"])
+    )
 
 
 def _tables(plan: Plan) -> set[str]:
