@@ -176,7 +176,7 @@ def _walks(conditions: tuple[str, ...]) -> str:
 def _shown(runs: str) -> sa.TextClause:
     return sa.text(f"""
     WITH run AS MATERIALIZED ({runs}),
-    shown AS (
+    shown AS MATERIALIZED ( -- its messages are read once
         SELECT t.id, t.name, t.version, t.state, t.submitted_by, t.created_at, t.finished_at,
             CAST(t.result AS text) AS result, t.error, coalesce(t.progress_current, p.current) AS progress_current,
             coalesce(t.progress_total, p.total) AS progress_total, coalesce(t.messages, {_MESSAGES}) AS messages
