@@ -19,10 +19,15 @@ def conn(engine: Engine) -> Iterator[Connection]:
 
 @pytest.fixture
 def by_key(database_url: str) -> Iterator[Engine]:
-    """As the children of workers have it: plain successes are not locked before they are updated."""
+    """As the children of workers have it: claims and plain successes are not locked before they are updated."""
     engine = ledger.make_engine(database_url, plans=Plans.BY_KEY)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=["anew", "by key"])
+def either(request: pytest.FixtureRequest, engine: Engine, by_key: Engine) -> Engine:
+    return by_key if request.param == "by key" else engine
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def test_whatever_the_ledger_was_when_they_were_planned_statements_look_rows_up_
         "unique_key",
         "outbox",
     }
-    updates = [plan for name, plan in plans if name == "finish" and not _locks(plan)]
-    assert [_looks_up_in_order(plan) for plan in updates] == [True], updates
+    unlocked = [(name, _looks_up_in_order(plan)) for name, plan in plans if _updates(plan) and not _locks(plan)]
+    assert unlocked == [("claim", True), ("finish", True)]
     assert {name: unkeyed for name, plan in plans if (unkeyed := _without_condition(plan))} == {}
 
 
@@ -119,6 +119,10 @@ def _without_condition(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
+def _updates(plan: Plan) -> bool:
+    return any(node.get("Operation") == "Update" and node["Relation Name"] == "task" for node in plan.nodes())
+
+
 def _locks(plan: Plan) -> bool:
     return any(node["Node Type"] == "LockRows" for node in plan.nodes())
 
@@ -132,8 +136,20 @@ def _looks_up_in_order(plan: Plan) -> bool:
     return (
         (join["Node Type"], outer["Node Type"], inner["Node Type"]) == ("Nested Loop", "CTE Scan", "Index Scan")
         and outer["CTE Name"] == "locked"
-        and (read["Node Type"], read["Sort Key"]) == ("Sort", ["t.id"])
+        and _is_by_id(read)
     )
+
+
+def _is_by_id(node: dict[str, Any]) -> bool:
+    match node["Node Type"]:
+        case "Sort":
+            return bool(node["Sort Key"] == ["t.id"])
+        case "Index Scan":
+            return (node["Index Name"], node["Scan Direction"]) == ("pk_task", "Forward")
+        case "Result":  # a condition that is asked once
+            return _is_by_id(next(n for n in node["Plans"] if n["Parent Relationship"] == "Outer"))
+        case _:
+            return False
 
 
 def _tables(plan: Plan) -> set[str]:
