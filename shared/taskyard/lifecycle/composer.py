@@ -11,6 +11,8 @@ state, and the consequences that `consequences.py` assigns to the edges. Every s
          [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
 
+With a verb's `fence` the lock is left out, and the fence is asked in its place.
+
 Where other tasks move in consequence, as steps of a workflow do, a step before `locked` locks them and the verb's tasks
 in one order.
 
