@@ -19,7 +19,7 @@ from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
 from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
-from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit_first
 from taskyard.running.hooks import Hooks
 from taskyard.store import ledger
 from taskyard.store.reads import task_by_id
@@ -154,7 +154,7 @@ class Submission:
         tasks = [task for unit in units for task in unit]
         run = partial(ledger.run, self._submits)
         with self._meters.timed():
-            written = commit(run, partial(submit, tasks=tasks), self._dispatcher, name="submit")
+            written = commit(run, partial(submit_first, tasks=tasks), self._dispatcher, name="submit")
         following = iter(written)
         return [[next(following) for _ in unit] for unit in units]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from operator import itemgetter
 from typing import Any
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Event
+from ..store.ledger import updates_in_order
 from .committed import Committed
 from .composer import Verb, along
 from .consequences import compose
@@ -118,21 +119,25 @@ _FOR_THE_RUN = {
 
 # `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
 # where the queue was paused in between.
-_CLAIM = compose(
-    Verb(
-        name="claim",
-        edges=along(Event.CLAIM),
-        where=f"(t.claim = :claim OR (t.state = 'queued' AND {_FIRST_TIME})) AND {WORKER_LIVES} AND t.id = ANY(:ids)",
-        sets={
-            "attempt": "t.attempt + CASE WHEN l.before = 'queued' THEN 1 ELSE 0 END",
-            "claim": ":claim",
-            "worker_id": ":worker_id",
-            "worker": ":worker",
-            "started_at": "now()",
-        },
-        returns=_FOR_THE_RUN,
-    )
+_CLAIM_LOCKED = Verb(
+    name="claim",
+    edges=along(Event.CLAIM),
+    where=f"(t.claim = :claim OR (t.state = 'queued' AND {_FIRST_TIME})) AND {WORKER_LIVES} AND t.id = ANY(:ids)",
+    sets={
+        "attempt": "t.attempt + CASE WHEN t.state = 'queued' THEN 1 ELSE 0 END",
+        "claim": ":claim",
+        "worker_id": ":worker_id",
+        "worker": ":worker",
+        "started_at": "now()",
+    },
+    returns=_FOR_THE_RUN,
 )
+# A row that has changed since it was read is not won, except by a repeat that waited for this very claim. `refusals`
+# asks about it.
+_UNLOCKED = replace(
+    _CLAIM_LOCKED, locks={"version_read": "t.ctid"}, fence="(t.claim = :claim OR t.ctid = l.version_read)"
+)
+_CLAIM, _CLAIM_UNLOCKED = compose(_CLAIM_LOCKED), compose(_UNLOCKED)
 # By their places in the answer: to look up twenty names a row costs more than to make the task. The last two fields are
 # `resolve`'s.
 _PLACES = {column.name: place for place, column in enumerate(_CLAIM.selected_columns)}  # type: ignore[attr-defined]
@@ -179,7 +184,7 @@ def claim(
         "apart": apart,
         "slowed": list(slowed),
     }
-    rows = conn.execute(_CLAIM, values).all()
+    rows = conn.execute(_CLAIM_UNLOCKED if updates_in_order(conn) else _CLAIM, values).all()
     won = [Claimed(claim, *_fields_of(row)) for row in rows]
     resolve(conn, won)
     return Committed.of_rows(rows, won)

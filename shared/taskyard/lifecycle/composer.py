@@ -11,6 +11,8 @@ state, and the consequences that `consequences.py` assigns to the edges. Every s
          [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
 
+With a verb's `fence` the lock is left out, and the fence is asked in its place.
+
 Where other tasks move in consequence, as steps of a workflow do, a step before `locked` locks them and the verb's tasks
 in one order.
 
@@ -189,7 +191,10 @@ def _locked(verb: Verb, sets: Mapping[str, str], *, held: bool) -> str:
     if verb.event:
         locks["event"] = verb.event
     where = f"{_condition_of(verb)}{' AND t.id = ANY(ARRAY(SELECT id FROM held))' if held else ''}"
-    return f"locked AS (\n    SELECT {listed(locks)}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
+    rows = f"SELECT {listed(locks)}\n    FROM {verb.source}\n    WHERE {where}"
+    if verb.fence:  # MATERIALIZED: what locks nothing would be merged with the update, and lose its order
+        return f"locked AS MATERIALIZED (\n    {rows}\n    ORDER BY t.id\n)"
+    return f"locked AS (\n    {rows}\n    {verb.order}\n)"
 
 
 def _update(verb: Verb, sets: Mapping[str, str]) -> str:
@@ -202,15 +207,16 @@ def _update(verb: Verb, sets: Mapping[str, str]) -> str:
         where += f" AND {is_along('l', verb.edges)}"
     elif verb.is_guarded_late:
         where += f" AND {guard(verb.edges, 'l.before')}"
+    if verb.fence:
+        where += f" AND {verb.fence}"
     return f"UPDATE task t SET\n        {assigned}\n    FROM locked l WHERE {where}"
 
 
 def _insert(verb: Verb, sets: Mapping[str, str]) -> str:
     """ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch."""
-    return (
-        f"INSERT INTO task AS t ({', '.join(sets)})\n    SELECT {', '.join(sets.values())}\n"
-        f"    FROM {verb.source} l ORDER BY l.id\n    ON CONFLICT (id) DO NOTHING"
-    )
+    rows = f"SELECT {', '.join(sets.values())}\n    FROM {verb.source} l ORDER BY l.id"
+    conflicts = "\n    ON CONFLICT (id) DO NOTHING" if verb.may_exist else ""
+    return f"INSERT INTO task AS t ({', '.join(sets)})\n    {rows}{conflicts}"
 
 
 def _returned(verb: Verb, needs: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable
 
 from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
+from ..store.ledger import updates_in_order
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, each_by_id, incoming
@@ -80,7 +81,11 @@ _STATEMENTS = {
 _SUCCEED = replace(
     _FINISH, edges=along(Event.SUCCEED), event="", sets={**_FINISH.sets, "failures": "t.failures", "error": "NULL"}
 )
-_SUCCESSES = compose_for(_SUCCEED, calls_back=False, is_step=False, is_limited=False)
+# A success wins, whatever was asked of the task meanwhile, as long as the claim holds.
+_SUCCEED_UNLOCKED = replace(_SUCCEED, locks={**_SUCCEED.locks, "claim": "i.claim"}, fence="t.claim = l.claim")
+_SUCCESSES, _SUCCESSES_UNLOCKED = (
+    compose_for(verb, calls_back=False, is_step=False, is_limited=False) for verb in (_SUCCEED, _SUCCEED_UNLOCKED)
+)
 
 
 def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]]:
@@ -91,14 +96,14 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
     return Committed.of_moves(
-        conn.execute(_statement(ends), {"batch": encode([_row(e) for e in first.values()])}).all()
+        conn.execute(_statement(conn, ends), {"batch": encode([_row(e) for e in first.values()])}).all()
     )
 
 
-def _statement(ends: Sequence[Finished]) -> Executable:
+def _statement(conn: Connection, ends: Sequence[Finished]) -> Executable:
     kinds = any(e.calls_back for e in ends), any(e.is_step for e in ends), any(e.is_limited for e in ends)
     if not any(kinds) and all(type(e.outcome) is Succeeded for e in ends):
-        return _SUCCESSES
+        return _SUCCESSES_UNLOCKED if updates_in_order(conn) else _SUCCESSES
     return _STATEMENTS[kinds]
 
 

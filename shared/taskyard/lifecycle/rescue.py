@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from ..domain.failures import Cause
 from ..domain.tasks import Change, Event, FailureKind, State
-from ..store.live_tasks import LIVE_QUEUES
+from ..store.what_runs import LIVE_QUEUES
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, incoming

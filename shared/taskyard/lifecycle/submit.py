@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -15,12 +15,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from ..domain.errors import Fenced, IdTaken
 from ..domain.messages import message
 from ..domain.new_tasks import NewTask, Unique
 from ..domain.tasks import Change, Event, Publication, State
 from ..store.prepared import Prepared
+from ..store.sqlstates import NOT_UNIQUE, sqlstate
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
@@ -28,7 +30,17 @@ from .consequences import compose, compose_without
 
 _QUEUED = State.QUEUED
 
-__all__ = ["SUBMIT", "NewTask", "SubmittedTask", "Unique", "given", "submit", "submit_children", "written"]
+__all__ = [
+    "SUBMIT",
+    "NewTask",
+    "SubmittedTask",
+    "Unique",
+    "given",
+    "submit",
+    "submit_children",
+    "submit_first",
+    "written",
+]
 
 
 # Not frozen, for the reason that NewTask has.
@@ -116,31 +128,28 @@ _common_of = attrgetter(*_LATER_OR_BOUND, *_IN_COMMON)
 _GROUPS = ", ".join(
     [*(f"{name} {kind}[]" for name, kind in _OF_EACH.items()), *(f"{name} {kind}" for name, kind in _IN_COMMON.items())]
 )
-_AT_ONCE = Prepared(
-    "submit",
-    compose_without(
-        Verb(
-            name="submit",
-            edges=along(Event.SUBMIT),
-            given=f"""
+_SUBMIT_AT_ONCE = Verb(
+    name="submit",
+    edges=along(Event.SUBMIT),
+    given=f"""
 incoming AS (
     SELECT {", ".join(f"g.{name}" for name in _IN_COMMON)}, e.*, NULL::jsonb AS limits
     FROM json_to_recordset(CAST(:batch AS json)) AS g({_GROUPS})
     CROSS JOIN LATERAL unnest({", ".join(f"g.{name}" for name in _OF_EACH)}) AS e(id, params, request_id, traceparent)
 )""",
-            source="incoming",
-            sets={
-                **SUBMIT.sets,
-                "expires_at": "coalesce(l.expires_at, now() + l.life_seconds * interval '1 second')",
-                "unique_hold": "NULL",
-                "run_at": "now()",
-            },
-            answer="""SELECT count(*), now(), (SELECT id FROM outbox_row),
+    source="incoming",
+    sets={
+        **SUBMIT.sets,
+        "expires_at": "coalesce(l.expires_at, now() + l.life_seconds * interval '1 second')",
+        "unique_hold": "NULL",
+        "run_at": "now()",
+    },
+    answer="""SELECT count(*), now(), (SELECT id FROM outbox_row),
     array_agg(m.id) FILTER (WHERE m.limited = 'waiting') FROM moved m""",
-        ),
-        "key_marks",
-    ),
-    "batch",
+)
+_AT_ONCE, _AT_ONCE_FIRST = (
+    Prepared(name, compose_without(replace(_SUBMIT_AT_ONCE, may_exist=may_exist), "key_marks"), "batch")
+    for name, may_exist in (("submit", True), ("submit_first", False))
 )
 
 # Nearly never: a commit whose answer got lost.
@@ -158,15 +167,29 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     if not tasks:
         return Committed([])
     if (groups := _grouped(tasks)) is not None:
-        return _submit_at_once(conn, tasks, groups)
+        return _submit_at_once(conn, tasks, groups, _AT_ONCE)
     statement = _SUBMIT if any(task.limits for task in tasks) else _SUBMIT_WITHOUT_KEYS
     return written(conn, tasks, conn.execute(statement, {"batch": encode(tasks)}).all())
 
 
+def submit_first(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[SubmittedTask]]:
+    """As `submit`, for ids that were made for these tasks: they are written as if none existed. Where one does all the
+    same, because the answer to an earlier call got lost, `submit` finds it. `conn` commits each statement on its own.
+    """
+    if not tasks or (groups := _grouped(tasks)) is None:
+        return submit(conn, tasks)
+    try:
+        return _submit_at_once(conn, tasks, groups, _AT_ONCE_FIRST)
+    except IntegrityError as e:
+        if sqlstate(e) != NOT_UNIQUE:
+            raise
+        return submit(conn, tasks)
+
+
 def _submit_at_once(
-    conn: Connection, tasks: Sequence[NewTask], groups: Sequence[dict[str, Any]]
+    conn: Connection, tasks: Sequence[NewTask], groups: Sequence[dict[str, Any]], statement: Prepared
 ) -> Committed[list[SubmittedTask]]:
-    number, now, outbox_id, waiting = _AT_ONCE.one(conn, encode(groups))
+    number, now, outbox_id, waiting = statement.one(conn, encode(groups))
     if number < len(tasks):
         done = written(conn, tasks, [])
     else:

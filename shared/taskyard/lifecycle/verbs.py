@@ -56,6 +56,12 @@ class Verb:
     - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT, with the columns `more`
       behind those that every verb answers.
     - `is_guarded_late`: rows that do not move are locked, too, to be answered.
+    - `may_exist`: where tasks are made, some of them may be written already, and are left as they are. Otherwise the
+      statement fails for these; a row costs less then.
+    - `fence`: a condition on the task `t` and what was read of it (`l`) that holds as long as this verb may move it,
+      whatever others have changed meanwhile. With it, rows are not locked before they are updated: the update asks
+      the condition again of a row that it had to wait for. For connections that update in order (`store/ledger.py`),
+      or verbs could wait for each other in a circle.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Verb:
     answer: str = ""
     more: Sequence[str] = ()
     is_guarded_late: bool = False
+    may_exist: bool = True
+    fence: str = ""
 
     @property
     def one_state(self) -> State | None:

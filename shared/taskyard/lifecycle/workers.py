@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.dialects.postgresql import insert
 
 from ..domain.processes import ProcessRange
-from ..store.live_tasks import LIVE_QUEUES
 from ..store.tables.fleet import queue, worker
+from ..store.what_runs import LIVE_QUEUES
 from .batch import encode
 
 

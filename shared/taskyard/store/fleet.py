@@ -177,7 +177,7 @@ def running_tasks(conn: Connection, queues: Collection[str] | None = None) -> in
     return int(conn.execute(_RUNNING, {"queues": None if queues is None else sorted(queues)}).scalar_one())
 
 
-# ix_task_name, from its end.
+# ix_task_named, from its end.
 _LAST_CHECK = sa.text("""
 SELECT id, queue, version, state, result, finished_at, now() - finished_at AS age FROM task
 WHERE name = 'health.check' AND state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 1

@@ -35,6 +35,9 @@ POOLED = "pgbouncer"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 
+_IN_ORDER = "updates_in_order"
+
+
 class Plans(Enum):
     """How the statements of a connection are planned: settings of PostgreSQL, in one string of `-c` options."""
 
@@ -75,6 +78,7 @@ def make_engine(
         max_overflow=0,
         pool_timeout=pool_timeout.total_seconds(),
         use_native_hstore=False,  # which the first connection of each process would look up
+        execution_options={_IN_ORDER: plans is Plans.BY_KEY and not is_pooled(database_url)},
         **engine_options(statement_timeout, connect_timeout, "", plans),
     )
     patience = statement_timeout + SERVER_IS_LATE
@@ -135,6 +139,12 @@ def without_leftovers() -> Iterator[None]:
             traceback.clear_frames(error.__traceback__)
             error = error.__context__
         raise
+
+
+def updates_in_order(conn: Connection) -> bool:
+    """Whether an UPDATE changes rows in the order in which the statement has read their ids: their plan can only walk
+    from row to row."""
+    return bool(conn.get_execution_options().get(_IN_ORDER))
 
 
 def is_pooled(database_url: str) -> bool:

@@ -2,7 +2,8 @@
 """Live tasks, chosen by a filter or by their ids, the oldest first.
 
 Counts and choices walk over the index of live tasks, queue by queue and state by state, so that finished tasks cost
-nothing; over that of names, state by state, or of workflows or operations where the filter names one.
+nothing; over that of names, state by state, or of workflows or operations where the filter names one. Of a name, what
+runs is found over the index of live tasks, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.tasks import LIVE, State
 from .reads import COLUMNS, UNBOUNDED, Selection, bounded, seen
+from .what_runs import NAMED, OF_LIVE_QUEUES, RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +68,6 @@ class Wanted(Selection):
         return "workflow" if self.workflow_id else "name" if self.name else "queue"
 
 
-# The queues in which something is live, with one step in ix_task_live each: not all of them have a row in `queue`.
-LIVE_QUEUES = """
-WITH RECURSIVE q AS (
-    (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT t.queue FROM task t WHERE t.finished_at IS NULL AND t.queue > q.name ORDER BY t.queue LIMIT 1)
-    FROM q WHERE q.name IS NOT NULL
-)
-"""
-
 _STATES = "unnest(CAST(:states AS text[])) s(state)"
 # A range, though of one state only: after `t.state = s.state` the planner drops the state from the order, and may walk
 # the primary key through all tasks to find that none is in this state. An index that begins with the state stays.
@@ -83,11 +75,12 @@ _IN_STATE, _BY_STATE = "t.state BETWEEN s.state AND s.state", "t.state, t.id"
 # Where the tasks `t` are looked for, and the order in which an index has them.
 _WAYS = {
     "queue": (
-        f"({LIVE_QUEUES} SELECT name FROM q) q CROSS JOIN {_STATES}",
+        f"{OF_LIVE_QUEUES} CROSS JOIN {_STATES}",
         f"t.queue = q.name AND {_IN_STATE} AND t.finished_at IS NULL",
         _BY_STATE,
     ),
-    "name": (_STATES, _IN_STATE, _BY_STATE),
+    "name": (_STATES, f"{_IN_STATE} AND {NAMED}", _BY_STATE),
+    "running": (OF_LIVE_QUEUES, f"{RUNS} AND 'running' = ANY(:states)", _BY_STATE),
     "workflow": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
     "operation": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
     "ids": ("(SELECT) one", "t.state = ANY(:states)", "t.id"),
@@ -95,6 +88,14 @@ _WAYS = {
 
 
 def _walk(way: str, conditions: Sequence[str], tail: str) -> str:
+    if way == "name":
+        # OFFSET 0: without a limit the queues are joined one by one, too.
+        both = _along(way, conditions, tail), _along("running", conditions, tail or "OFFSET 0")
+        return f"({' UNION ALL '.join(f'SELECT d.id FROM {walk}' for walk in both)}) d"
+    return _along(way, conditions, tail)
+
+
+def _along(way: str, conditions: Sequence[str], tail: str) -> str:
     source, inside, _ = _WAYS[way]
     both = " AND ".join((inside, *conditions))
     return f"{source} CROSS JOIN LATERAL (SELECT t.id FROM task t WHERE {both} {tail}) d"

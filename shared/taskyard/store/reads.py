@@ -18,6 +18,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.ids import earliest_id_at
 from ..domain.tasks import LIVE, State
+from .what_runs import NAMED, NEWEST_OF_A_STATE, OF_LIVE_QUEUES, RUNS
 
 # Ids carry the clock of the process that made them, `created_at` that of PostgreSQL. So a bound on time becomes a bound
 # on ids with this margin, beside the exact condition.
@@ -147,10 +148,13 @@ def tasks_page(
     if way == "newest" and wanted.states:
         conditions.append("t.state = ANY(:states)")
         values["states"] = sorted(wanted.states)
-    if way != "newest":
-        states = wanted.states or State
+    states = wanted.states or State
+    if way == "queue":
         values["live"] = sorted(s for s in states if s in LIVE)
         values["ended"] = sorted(s for s in states if s not in LIVE)
+    if way == "name":
+        values["states"] = sorted(s for s in states if s is not State.RUNNING)
+        values["running"] = State.RUNNING in states
     return list(conn.execute(_page(tuple(conditions), way), values).mappings())
 
 
@@ -185,10 +189,12 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
             ]
             inner, where = f"({' UNION ALL '.join(walks)}) t", ""
         case "name":
-            # ix_task_name: a short walk per state, merged.
+            # ix_task_named: a short walk per state, merged with what runs.
             inner = (
-                "unnest(CAST(:live AS text[]) || CAST(:ended AS text[])) s(state) CROSS JOIN LATERAL ("
-                f"SELECT t.* FROM task t WHERE t.state = s.state AND {both} {tail}) t"
+                "(SELECT t.* FROM unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
+                f"SELECT t.* FROM task t WHERE t.state = s.state AND {NAMED} AND {both} {tail}) t"
+                f" UNION ALL SELECT t.* FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL ("
+                f"SELECT t.* FROM task t WHERE :running AND {RUNS} AND {both} {NEWEST_OF_A_STATE} LIMIT :limit) t) t"
             )
             where = ""
         case _:

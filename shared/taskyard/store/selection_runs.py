@@ -20,6 +20,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.tasks import FINAL, WAITING, State
 from .reads import UNBOUNDED
+from .what_runs import NAMED, NEWEST_OF_A_STATE, OF_LIVE_QUEUES, RUNS
 
 # The newest so many messages of a run, and so many characters of each.
 MAX_MESSAGES = 100
@@ -149,9 +150,10 @@ def _alone(conditions: tuple[str, ...]) -> str:
 
 
 def _walks(conditions: tuple[str, ...]) -> str:
-    """A short walk for each type and state, merged: along ix_task_name, and ix_selection_run_name for what is kept."""
+    """A short walk for each type and state, merged: along ix_task_named, ix_task_live for what runs, and
+    ix_selection_run_name for what is kept."""
     where = "".join(f" AND {condition}" for condition in conditions)
-    is_wanted = f"(t.state <> '{State.RUNNING}' OR CASE WHEN {_IS_ORPHANED} THEN :orphaned ELSE :running END)"
+    is_wanted = f"CASE WHEN {_IS_ORPHANED} THEN :orphaned ELSE :running END"
     tail = "ORDER BY t.id DESC LIMIT :limit"
 
     def walk(columns: str, table: str, states: str, condition: str) -> str:
@@ -161,16 +163,20 @@ def _walks(conditions: tuple[str, ...]) -> str:
             f" WHERE t.name = n.name AND t.state = s.state AND {condition}{where} {tail}) t"
         )
 
-    live = walk(_LIVE, "task", "states", is_wanted)
+    live = walk(_LIVE, "task", "states", NAMED)
+    runs = (
+        f"SELECT t.* FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL (SELECT {_LIVE} FROM task t"
+        f" WHERE t.name = ANY(:names) AND {RUNS} AND {is_wanted}{where} {NEWEST_OF_A_STATE} LIMIT :limit) t"
+    )
     kept = walk(_KEPT, "selection_run", "ended", _IS_GONE)
-    return f"SELECT t.* FROM ({live} UNION ALL {kept}) t {tail}"
+    return f"SELECT t.* FROM ({live} UNION ALL {runs} UNION ALL {kept}) t {tail}"
 
 
 @lru_cache(maxsize=64)
 def _shown(runs: str) -> sa.TextClause:
     return sa.text(f"""
     WITH run AS MATERIALIZED ({runs}),
-    shown AS (
+    shown AS MATERIALIZED ( -- its messages are read once
         SELECT t.id, t.name, t.version, t.state, t.submitted_by, t.created_at, t.finished_at,
             CAST(t.result AS text) AS result, t.error, coalesce(t.progress_current, p.current) AS progress_current,
             coalesce(t.progress_total, p.total) AS progress_total, coalesce(t.messages, {_MESSAGES}) AS messages

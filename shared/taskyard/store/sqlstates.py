@@ -44,7 +44,8 @@ NO_LOCK_IN_TIME = "55P03"
 # The statement ran longer than `statement_timeout`, or an operator has ended it.
 STATEMENT_CANCELLED = "57014"
 NOT_ALLOWED = "42501"  # insufficient privilege
-EXISTS_ALREADY = ("42710", "23505")  # the second, where two processes make it at the same moment
+NOT_UNIQUE = "23505"
+EXISTS_ALREADY = ("42710", NOT_UNIQUE)  # the second, where two processes make it at the same moment
 
 
 def sqlstate(error: BaseException | None) -> str | None:

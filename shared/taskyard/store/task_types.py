@@ -23,6 +23,7 @@ from ..catalogue.types import MAX_NAME_BYTES
 from . import audit
 from .audit import Action, Actor
 from .persons import PERSONS_MARKED
+from .what_runs import NAMED, OF_LIVE_QUEUES, RUNS
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -209,13 +210,15 @@ def listed(conn: Connection, *, lease: timedelta, name: str | None = None, specs
     return [{**row, "workers": row["workers"] or []} for row in rows]
 
 
-# From ix_task_name. `running` is not final either: a task that is retried waits for its type again.
-_WAITING = sa.text("""
+# Also what runs: retried, it waits for its type again.
+_IS_OF_VERSION = "t.name = :name AND (CAST(:version AS integer) IS NULL OR t.version = :version)"
+_WAITING = sa.text(f"""
 SELECT count(*) FROM (
-    SELECT FROM task WHERE name = :name AND state IN ('blocked', 'scheduled', 'queued', 'running', 'retrying')
-        AND (CAST(:version AS integer) IS NULL OR version = :version) LIMIT :counted
+    SELECT FROM task t WHERE t.state IN ('blocked', 'scheduled', 'queued', 'retrying') AND {_IS_OF_VERSION}
+    UNION ALL SELECT FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL (
+        SELECT FROM task t WHERE {RUNS} AND {_IS_OF_VERSION} OFFSET 0) t LIMIT :counted
 ) t
-""")
+""")  # noqa: S608 constants only
 
 
 def waiting_tasks(conn: Connection, name: str, version: int | None = None) -> int:
@@ -256,7 +259,9 @@ ORDER BY version FOR UPDATE
 # By the name alone, as an erasure reads the marks: what one version marks holds for tasks of all of them. A parameter
 # that a version which stays marks, too, is found as before.
 _NAMES_PERSONS = sa.text(f"""
-SELECT EXISTS (SELECT FROM task WHERE name = :name) AND EXISTS (
+SELECT (EXISTS (SELECT FROM task t WHERE t.name = :name AND {NAMED})
+    OR EXISTS (SELECT FROM {OF_LIVE_QUEUES} CROSS JOIN LATERAL (
+        SELECT FROM task t WHERE {RUNS} AND t.name = :name OFFSET 0) t)) AND EXISTS (
     SELECT parameter FROM ({PERSONS_MARKED}) m WHERE name = :name AND version = ANY(:versions)
     EXCEPT SELECT parameter FROM ({PERSONS_MARKED}) m WHERE name = :name AND version <> ALL(:versions))
 """)  # noqa: S608 constants only

@@ -67,7 +67,7 @@ def behind(
         return later.result(timeout=10)
 
 
-def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(engine: Engine, worker: Worker) -> None:
+def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(either: Engine, worker: Worker) -> None:
     ids = [put(worker.conn, State.QUEUED) for _ in range(TASKS)]
 
     def consume(seed: int) -> list[UUID]:
@@ -79,7 +79,7 @@ def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(engine: Eng
             def verb(conn: Connection, part: list[UUID] = part, claim_id: UUID = uuid4()) -> list[claim.Claimed]:  # noqa: B008
                 return claim.claim(conn, part, claim=claim_id, worker_id=worker.id, worker="w", types={NAME: 1}).answer
 
-            won += [c.id for c in ledger.run(engine, verb)]
+            won += [c.id for c in ledger.run(either, verb, attempts=1)]
         return won
 
     shares = together([lambda n=n: consume(n) for n in range(THREADS)])  # type: ignore[misc]
@@ -87,14 +87,14 @@ def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(engine: Eng
     assert {read(worker.conn, i).attempt for i in ids} == {1}
 
 
-def test_the_same_claim_asked_from_two_threads_wins_each_task_once(engine: Engine, worker: Worker) -> None:
+def test_the_same_claim_asked_from_two_threads_wins_each_task_once(either: Engine, worker: Worker) -> None:
     """A call that timed out here may still be under way there."""
     ids, claim_id = [put(worker.conn, State.QUEUED) for _ in range(TASKS)], uuid4()
 
     def ask(conn: Connection) -> list[claim.Claimed]:
         return claim.claim(conn, ids, claim=claim_id, worker_id=worker.id, worker="w", types={NAME: 1}).answer
 
-    answers = together([lambda: ledger.run(engine, ask) for _ in range(THREADS)])
+    answers = together([lambda: ledger.run(either, ask) for _ in range(THREADS)])
     assert all(len(won) == TASKS for won in answers)
     assert {read(worker.conn, i).attempt for i in ids} == {1}
 
@@ -209,10 +209,22 @@ def test_a_cancel_that_meets_a_back_off_leaves_nothing_due(engine: Engine, worke
     assert (said.before, said.change.state) == (State.RETRYING, State.CANCELLED)
 
 
-def test_a_claim_that_meets_a_cancel_wins_nothing(engine: Engine, worker: Worker) -> None:
+def test_a_claim_that_waited_for_another_change_leaves_the_task_to_be_claimed(by_key: Engine, worker: Worker) -> None:
+    task_id = put(worker.conn, State.QUEUED)
+    harmless = sa.text("UPDATE task SET tags = '{x}' WHERE id = :id")
+
+    def claims(conn: Connection) -> list[claim.Claimed]:
+        return claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types={NAME: 1}).answer
+
+    assert not behind(by_key, lambda conn: conn.execute(harmless, {"id": task_id}), claims)
+    assert [r.reason for r in claim.refusals(worker.conn, [task_id], types={NAME: 1}, worker_id=worker.id)] == ["open"]
+    assert [work.id for work in ledger.run(by_key, claims)] == [task_id]
+
+
+def test_a_claim_that_meets_a_cancel_wins_nothing(either: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.QUEUED)
     won = behind(
-        engine,
+        either,
         lambda conn: cancel.cancel(conn, [task_id]).answer,
         lambda conn: (
             claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types={NAME: 1}).answer
@@ -235,6 +247,62 @@ def test_of_an_end_and_a_rescue_of_the_same_claim_one_counts(engine: Engine, wor
     assert read(worker.conn, task_id).state == "queued"
 
 
+def ended(task_id: UUID, held: UUID) -> finish.Finished:
+    """A success that nothing waits for, as nearly all are."""
+    return finish.Finished(task_id, held, Succeeded(1), 0.1, calls_back=False, is_step=False, is_limited=False)
+
+
+def test_successes_are_recorded_beside_other_verbs_without_a_deadlock(by_key: Engine, worker: Worker) -> None:
+    """Others lock their rows in the order of the ids."""
+    held = uuid4()
+    ids = [put(worker.conn, State.RUNNING, worker_id=worker.id, claim=held) for _ in range(600)]
+
+    def ends(conn: Connection, part: list[UUID]) -> int:
+        return len(finish.finish(conn, [ended(i, held) for i in part]).answer)
+
+    def asks(conn: Connection, part: list[UUID]) -> int:
+        cancel.cancel(conn, part)
+        return 0
+
+    def work(n: int) -> int:
+        seed = random.Random(n)
+        verb = asks if n % 3 == 0 else ends
+        parts = [seed.sample(ids, 60) for _ in range(40)] + [ids]
+        # One attempt only: a deadlock would come out of here.
+        return sum(ledger.run(by_key, lambda conn, part=part: verb(conn, part), attempts=1) for part in parts)  # type: ignore[misc]
+
+    assert sum(together([lambda n=n: work(n) for n in range(6)])) == len(ids)  # type: ignore[misc]
+    assert {read(worker.conn, i).state for i in ids} == {"succeeded"}
+    assert {len(attempts(worker.conn, i)) for i in ids} == {1}
+
+
+def test_a_success_wins_over_a_request_to_cancel_that_comes_first(by_key: Engine, worker: Worker) -> None:
+    task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
+    held = read(worker.conn, task_id).claim
+    behind(
+        by_key,
+        lambda conn: cancel.cancel(conn, [task_id]),
+        lambda conn: finish.finish(conn, [ended(task_id, held)]),
+    )
+    found = read(worker.conn, task_id)
+    assert (found.state, found.claim, found.result) == ("succeeded", None, 1)
+    assert found.cancel_requested_at
+
+
+def test_a_success_that_meets_a_rescue_of_its_claim_is_fenced_off(by_key: Engine, worker: Worker) -> None:
+    task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
+    held = read(worker.conn, task_id).claim
+
+    def rescued_and_claimed(conn: Connection) -> None:
+        rescue.lose(conn, [rescue.Lost(task_id, held, rescue.Guilt.INNOCENT, "x")])
+        claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types={NAME: 1}, apart=True)
+
+    recorded = behind(by_key, rescued_and_claimed, lambda conn: finish.finish(conn, [ended(task_id, held)]))
+    assert not recorded.changes
+    assert read(worker.conn, task_id).state == "running"
+    assert "succeeded" not in [a.outcome for a in attempts(worker.conn, task_id)]
+
+
 @pytest.mark.parametrize("verb", [promote.promote, promote.expire])
 def test_two_passes_of_the_scheduler_take_each_task_once(
     engine: Engine, conn: Connection, verb: Callable[[Connection], Committed[Any]]
@@ -251,9 +319,12 @@ def test_two_passes_of_the_scheduler_take_each_task_once(
     assert Counter(i for found in answers for i in found) == Counter(ids)
 
 
-def test_the_same_submit_from_two_threads_is_one(engine: Engine, conn: Connection) -> None:
+@pytest.mark.parametrize("verb", [submit.submit, submit.submit_first])
+def test_the_same_submit_from_two_threads_is_one(
+    engine: Engine, conn: Connection, verb: Callable[..., Committed[list[submit.SubmittedTask]]]
+) -> None:
     tasks = [new() for _ in range(TASKS)]
-    answers = together([lambda: ledger.run(engine, lambda c: submit.submit(c, tasks)) for _ in range(THREADS)])
+    answers = together([lambda: ledger.run(engine, lambda c: verb(c, tasks)) for _ in range(THREADS)])
     assert all([t.id for t in a.answer] == [t.id for t in tasks] for a in answers)
     assert sum(bool(a.outbox_ids) for a in answers) == 1
     assert conn.execute(sa.text("SELECT count(*) FROM task")).scalar_one() == TASKS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ from taskyard.lifecycle import cancel, submit
 from taskyard.lifecycle.committed import Committed
 
 from .rows import Worker, new, outbox, read
+
+Submit = Callable[..., Committed[list[submit.SubmittedTask]]]
+BOTH: tuple[Submit, ...] = (submit.submit, submit.submit_first)
 
 
 def count(conn: Connection) -> int:
@@ -85,31 +89,34 @@ def test_the_outbox_row_covers_exactly_the_queued_ones(conn: Connection) -> None
     assert outbox(conn) == {done.outbox_ids[0]: {t.id for t in tasks[::2]}}
 
 
-def test_submitting_the_same_ids_again_is_harmless(conn: Connection) -> None:
+@pytest.mark.parametrize("verb", BOTH)
+def test_submitting_the_same_ids_again_is_harmless(conn: Connection, verb: Submit) -> None:
     """The commit whose answer got lost did happen."""
     tasks = [new(), new(delay_seconds=60.0)]
-    first = submit.submit(conn, tasks)
-    again = submit.submit(conn, [*tasks, new()])
+    first = verb(conn, tasks)
+    again = verb(conn, [*tasks, new()])
     assert again.answer[:2] == first.answer
     assert count(conn) == 3
     assert [p.task_id for p in again.publications] == [tasks[0].id, again.answer[2].id]
     assert outbox(conn)[again.outbox_ids[0]] == {again.answer[2].id}
 
 
-def test_submitting_again_tells_what_has_become_of_the_tasks(conn: Connection, worker: Worker) -> None:
+@pytest.mark.parametrize("verb", BOTH)
+def test_submitting_again_tells_what_has_become_of_the_tasks(conn: Connection, worker: Worker, verb: Submit) -> None:
     tasks = [new(), new()]
-    submit.submit(conn, tasks)
+    verb(conn, tasks)
     worker.claim([tasks[0].id])
     cancel.cancel(conn, [tasks[1].id])
-    again = submit.submit(conn, tasks)
+    again = verb(conn, tasks)
     assert [t.state for t in again.answer] == [State.RUNNING, State.CANCELLED]
     assert not again.publications
     assert not again.outbox_ids
 
 
-def test_the_same_id_twice_in_a_batch_is_one_task(conn: Connection) -> None:
+@pytest.mark.parametrize("verb", BOTH)
+def test_the_same_id_twice_in_a_batch_is_one_task(conn: Connection, verb: Submit) -> None:
     task = new()
-    done = submit.submit(conn, [task, task])
+    done = verb(conn, [task, task])
     assert [t.id for t in done.answer] == [task.id, task.id]
     assert count(conn) == 1
 

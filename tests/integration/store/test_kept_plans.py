@@ -70,6 +70,8 @@ def test_whatever_the_ledger_was_when_they_were_planned_statements_look_rows_up_
         "unique_key",
         "outbox",
     }
+    unlocked = [(name, _looks_up_in_order(plan)) for name, plan in plans if _updates(plan) and not _locks(plan)]
+    assert sorted(unlocked) == [("claim", True), ("finish", True)]
     assert {name: unkeyed for name, plan in plans if (unkeyed := _without_condition(plan))} == {}
 
 
@@ -115,6 +117,39 @@ def _without_condition(plan: Plan) -> list[tuple[str, str]]:
         if "Scan" in node["Node Type"] and "Relation Name" in node and "Index Cond" not in node
         if node["Relation Name"] not in WITH_FEW_ROWS
     ]
+
+
+def _updates(plan: Plan) -> bool:
+    return any(node.get("Operation") == "Update" and node["Relation Name"] == "task" for node in plan.nodes())
+
+
+def _locks(plan: Plan) -> bool:
+    return any(node["Node Type"] == "LockRows" for node in plan.nodes())
+
+
+def _looks_up_in_order(plan: Plan) -> bool:
+    """Rows are updated in the order of their ids, as other verbs lock them."""
+    (update,) = (n for n in plan.nodes() if n.get("Operation") == "Update" and n["Relation Name"] == "task")
+    (read,) = (n for n in plan.nodes() if n.get("Subplan Name") == "CTE locked")
+    (join,) = (n for n in update["Plans"] if n.get("Parent Relationship") == "Outer")
+    outer, inner = join["Plans"]
+    return (
+        (join["Node Type"], outer["Node Type"], inner["Node Type"]) == ("Nested Loop", "CTE Scan", "Index Scan")
+        and outer["CTE Name"] == "locked"
+        and _is_by_id(read)
+    )
+
+
+def _is_by_id(node: dict[str, Any]) -> bool:
+    match node["Node Type"]:
+        case "Sort":
+            return bool(node["Sort Key"] == ["t.id"])
+        case "Index Scan":
+            return (node["Index Name"], node["Scan Direction"]) == ("pk_task", "Forward")
+        case "Result":  # a condition that is asked once
+            return _is_by_id(next(n for n in node["Plans"] if n["Parent Relationship"] == "Outer"))
+        case _:
+            return False
 
 
 def _tables(plan: Plan) -> set[str]:

@@ -108,6 +108,19 @@ def test_a_transaction_that_has_used_a_table_delays_a_migration_and_nobody_else(
     engine.dispose()
 
 
+def test_what_a_claim_and_an_ordinary_end_change_stands_side_by_side(empty: str) -> None:
+    """Of a row that stays on its page, the log has what lies between the first byte that changed and the last one."""
+    migrate.upgrade(empty)
+    engine = sa.create_engine(empty)
+    with engine.connect() as conn:
+        columns = [c["name"] for c in sa.inspect(conn).get_columns("task")]
+    engine.dispose()
+    changed = ("state", "claim", "worker_id", "worker", "attempt", "started_at", "finished_at", "result", "error")
+    first = columns.index("state")
+    assert tuple(columns[first : first + len(changed)]) == changed
+    assert [c.name for c in metadata.tables["task"].columns][-len(changed) - 1 : -1] == list(changed)
+
+
 def test_the_migrations_make_exactly_what_the_code_declares(empty: str, postgres: Postgres) -> None:
     """Checks, index predicates, storage options and comments too."""
     migrate.upgrade(empty)

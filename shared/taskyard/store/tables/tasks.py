@@ -60,21 +60,14 @@ task = Table(
     Column("callback", JSONB, comment="what is told to whom: domain/callbacks.py"),
     Column("operation_id", Uuid, comment="the one that last replayed, cancelled, discarded or restored it"),
     created_at(),
-    # The state (written by every verb)
-    Column("state", Text, nullable=False),
+    # What no claim and no ordinary end changes, before what they do: of a row that stays on its page, the log has what
+    # lies between the first byte that changed and the last one.
     Column("run_at", TIME, nullable=False, comment="when the coming or latest attempt was due"),
     Column("due_at", TIME, comment="run_at while scheduled or retrying, else null: what promotion looks for"),
     Column("queued_at", TIME, comment="when it last became queued"),
     Column("expires_at", TIME),
     Column("publication", Integer, nullable=False, server_default=text("0"), comment="grows with each entry to queued"),
     Column("cancel_requested_at", TIME),
-    # The current attempt (written by claim; cleared when it ends)
-    Column("claim", Uuid, comment="the fencing token: minted by the child, set while running"),
-    Column("worker_id", Uuid),
-    Column("worker", Text, comment="name:child, kept for people"),
-    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="never decreases"),
-    Column("started_at", TIME),
-    # The outcome (written by finish and rescue)
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     Column("suspicions", Integer, nullable=False, server_default=text("0")),
@@ -86,10 +79,19 @@ task = Table(
         comment="how often its process was ended for another task's fault",
     ),
     Column("put_offs", Integer, nullable=False, server_default=text("0")),
+    Column("partial", Boolean, nullable=False, server_default=text("false")),
+    # The state (written by every verb)
+    Column("state", Text, nullable=False),
+    # The current attempt (written by claim; cleared when it ends)
+    Column("claim", Uuid, comment="the fencing token: minted by the child, set while running"),
+    Column("worker_id", Uuid),
+    Column("worker", Text, comment="name:child, kept for people"),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="never decreases"),
+    Column("started_at", TIME),
+    # The outcome (written by finish and rescue)
     Column("finished_at", TIME),
     Column("result", JSONB),
     Column("error", JSONB),
-    Column("partial", Boolean, nullable=False, server_default=text("false")),
     Column("discarded_at", TIME),
     CheckConstraint(
         "state IN ('blocked','scheduled','queued','running','retrying','succeeded','failed','cancelled')",
@@ -102,7 +104,8 @@ task = Table(
     CheckConstraint("(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name="due_waits"),
     # PostgreSQL knows years that Python cannot read: such a row could be neither claimed nor listed.
     CheckConstraint("expires_at BETWEEN '1970-01-01T00:00:00Z' AND '9000-01-01T00:00:00Z'", name="expires_readably"),
-    Index("ix_task_name", "name", "state", "id"),
+    # Not of those that run, so that a claim makes no entry. What runs is in `ix_task_live`, and little.
+    Index("ix_task_named", "name", "state", "id", postgresql_where=text("state <> 'running'")),
     Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("ix_task_expiry", "expires_at", postgresql_where=_EXPIRES),
@@ -129,7 +132,7 @@ task = Table(
     Index("ix_task_operation", "operation_id", "id", postgresql_where=text("operation_id IS NOT NULL")),
     Index("ix_task_created", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "45"},
 )
 
 task_progress = Table(
