@@ -42,12 +42,20 @@ class Scale:
         share = (float(value) - self.low) / ((self.high - self.low) or 1.0)
         return round(float(range_min) + (float(range_max) - float(range_min)) * share, 1)
 
+    def along(self, range_min: float, range_max: float) -> Callable[[float], float]:
+        """As `project`, for many values, and not rounded."""
+        low, per = self.low, (range_max - range_min) / ((self.high - self.low) or 1.0)
+        return lambda value: range_min + (value - low) * per
+
     def ticks(self) -> Sequence[float]:
         return (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
+    """On `scale`."""
+
+    scale: Scale
     values: Sequence[float]
     named: Callable[[float], str]
 
@@ -60,7 +68,7 @@ def figure_ticks(most: float, unit: str, language: str) -> Ticks:
     """From 0 to `most` at least. `unit`: number, seconds, bytes or share."""
     step = _step(max(most, 0.0), unit)
     values = [step * n for n in range(max(1, math.ceil(most / step - 1e-9)) + 1)]
-    return Ticks(values, _names(unit, language))
+    return Ticks(Scale(0.0, values[-1]), values, _names(unit, language))
 
 
 def _step(most: float, unit: str) -> float:
@@ -113,7 +121,8 @@ def time_ticks(since: datetime, until: datetime, zone: ZoneInfo, language: str) 
             values.append(seconds)
         at += step
     named = _date if step >= _DAY else _clock
-    return Ticks(values, lambda value: named(datetime.fromtimestamp(value, UTC).astimezone(zone), language))
+    scale = Scale(since.timestamp(), until.timestamp())
+    return Ticks(scale, values, lambda value: named(datetime.fromtimestamp(value, UTC).astimezone(zone), language))
 
 
 def _clock(at: datetime, language: str) -> str:

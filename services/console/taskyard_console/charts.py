@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,8 +18,8 @@ import leather
 import leather.svg
 from markupsafe import Markup, escape
 
-from .axes import Scale, figure_ticks, figure_words, time_ticks
-from .chart_shapes import LINES, TONES, Bars, Line, Told
+from .axes import Ticks, figure_ticks, figure_words, time_ticks
+from .chart_shapes import LINES, TONES, Bars, Layer, Line, Places, Shape, Told
 from .formats import Formats
 
 WIDTH, HEIGHT = 440, 200
@@ -26,6 +27,8 @@ _SPARK_BARS = 40
 # Whichever colours the reader sees: text as the page has it.
 _INK = "currentColor"
 _LETTERS = "12"
+# Shapes have their own: leather measures none.
+_NO_DATA = ((0.0, 0.0),)
 
 Points = Sequence[tuple[datetime, float | None]]
 
@@ -41,17 +44,20 @@ def lines(
 ) -> Markup:
     """Lines over time: of each, its name and points of a time and a figure; None is a gap. `zone`: the reader's;
     `unit`: number, seconds, bytes or share. Empty where there is no figure at all."""
-    times, most = _times(series), _most(figure for _, points in series for _, figure in points)
-    if most is None:
+    figures = [figure for _, points in series for _, figure in points if figure is not None]
+    if not figures:
         return Markup()
-    shapes = {name: Line(*LINES[number % len(LINES)]) for number, (name, _) in enumerate(series)}
-    shown = [one for one in series if any(figure is not None for _, figure in one[1])]
+    times = sorted({at for _, points in series for at, _ in points})
     step = min((then - at for at, then in pairwise(at.timestamp() for at in times)), default=1.0)
+    shown = [
+        (name, Line(_places(points), *LINES[number % len(LINES)]))
+        for number, (name, points) in enumerate(series)
+        if any(figure is not None for _, figure in points)
+    ]
     # A point is in the middle of where the reader points at it.
-    texts = {at - step / 2: text for at, text in _texts(shown, zone, language, unit).items()}
-    chart = _chart(shown, [shapes[name] for name, _ in shown], texts, step)
-    _over_time(chart, times[0], times[-1], zone, most, unit, language)
-    return _drawn(chart, width, height)
+    told = {at - step / 2: text for at, text in _texts(series, zone, language, unit).items()}
+    axes = figure_ticks(max(figures), unit, language), time_ticks(times[0], times[-1], zone, language)
+    return _drawn(_with_texts(shown, told, step), *axes, width, height)
 
 
 def stacked(
@@ -75,17 +81,16 @@ def stacked(
         return Markup()
     shown = list(series) if with_all else shown
     ends = math.inf if until is None else until.timestamp()
-    named: list[tuple[str, Points]] = [(name, points) for name, _, points in shown]
-    tops, shapes = dict[float, float](), list[Bars]()
-    for _, tone, points in shown:
-        shapes.append(Bars(tone, step, dict(tops), ends))
-        for at, figure in points:
-            tops[at.timestamp()] = tops.get(at.timestamp(), 0.0) + (figure or 0.0)
-    bars = [(name, [(at, figure or 0.0) for at, figure in points]) for name, points in named]
-    chart = _chart(bars, shapes, _texts(named, zone, language, unit), step)
+    tops, bars = dict[float, float](), list[tuple[str, Bars]]()
+    for name, tone, points in shown:
+        places = _places(points)
+        bars.append((name, Bars(places, tone, step, dict(tops), ends)))
+        for at, figure in places:
+            tops[at] = tops.get(at, 0.0) + (figure or 0.0)
+    told = _texts([(name, points) for name, _, points in shown], zone, language, unit)
     since, end = (datetime.fromtimestamp(at, UTC) for at in (min(tops), max(tops) + step))
-    _over_time(chart, since, end, zone, max(tops.values()), unit, language)
-    return _drawn(chart, width, height)
+    axes = figure_ticks(max(tops.values()), unit, language), time_ticks(since, end, zone, language)
+    return _drawn(_with_texts(bars, told, step), *axes, width, height)
 
 
 def spark(
@@ -110,15 +115,8 @@ def spark(
     return _svg(inside, width, height, Markup('role="img" aria-label="{}" class="spark"').format(label))
 
 
-def _chart(
-    series: Sequence[tuple[str, Points]], shapes: Sequence[Line | Bars], texts: Mapping[float, str], step: float
-) -> Any:
-    """The last series has the texts: it is drawn on top."""
-    chart = leather.Chart()
-    drawn = [*shapes[:-1], Told(shapes[-1], texts, step)]
-    for (name, points), shape in zip(series, drawn, strict=True):
-        chart.add_series(leather.Series([(at.timestamp(), figure) for at, figure in points], name=name), shape)
-    return chart
+def _places(points: Points) -> Places:
+    return [(at.timestamp(), figure) for at, figure in points]
 
 
 def _texts(series: Sequence[tuple[str, Points]], zone: ZoneInfo, language: str, unit: str) -> dict[float, str]:
@@ -129,37 +127,30 @@ def _texts(series: Sequence[tuple[str, Points]], zone: ZoneInfo, language: str, 
         for at, figure in points:
             if figure is not None:
                 found.setdefault(at, []).append((name, figure))
-    return {
-        at.timestamp(): "\n".join(
-            [
-                formats.moment(at, zone),
-                *(f"{name}: {told(figure)}" for name, figure in row if figure or not any(f for _, f in row)),
-            ]
+    texts = {}
+    for at, row in found.items():
+        shown = [one for one in row if one[1]] or row
+        texts[at.timestamp()] = "\n".join(
+            [formats.moment(at, zone), *(f"{name}: {told(figure)}" for name, figure in shown)]
         )
-        for at, row in found.items()
-    }
+    return texts
 
 
-def _over_time(
-    chart: Any, since: datetime, until: datetime, zone: ZoneInfo, most: float, unit: str, language: str
-) -> None:
-    figures, times = figure_ticks(most, unit, language), time_ticks(since, until, zone, language)
-    chart.set_x_scale(Scale(since.timestamp(), until.timestamp()))
-    chart.set_y_scale(Scale(0.0, figures.values[-1]))
+def _with_texts(shapes: Sequence[tuple[str, Shape]], texts: Mapping[float, str], step: float) -> list[tuple[str, Shape]]:
+    """The last one has the texts: it is drawn on top."""
+    *others, (name, top) = shapes
+    return [*others, (name, Told(top, texts, step))]
+
+
+def _drawn(shapes: Sequence[tuple[str, Shape]], figures: Ticks, times: Ticks, width: int, height: int) -> Markup:
+    """Hidden from screen readers, which have the table beside it. The serialiser escapes names."""
+    chart, layers = leather.Chart(), [Layer(shape, number) for number, (_, shape) in enumerate(shapes)]
+    for (name, _), layer in zip(shapes, layers, strict=True):
+        chart.add_series(leather.Series(_NO_DATA, name=name), layer)
+    chart.set_x_scale(times.scale)
+    chart.set_y_scale(figures.scale)
     chart.add_x_axis(times.values, times.label)
     chart.add_y_axis(figures.values, figures.label)
-
-
-def _times(series: Sequence[tuple[str, Points]]) -> list[datetime]:
-    return sorted({at for _, points in series for at, _ in points})
-
-
-def _most(figures: Any) -> float | None:
-    return max((figure for figure in figures if figure is not None), default=None)
-
-
-def _drawn(chart: Any, width: int, height: int) -> Markup:
-    """Hidden from screen readers, which have the table beside it. The serialiser escapes names."""
     group = chart.to_svg_group(width, height)
     group.remove(group[0])  # the background, which is white
     # The legend, which leather breaks into rows of the chart's whole width, but begins where the y axis ends.
@@ -169,7 +160,8 @@ def _drawn(chart: Any, width: int, height: int) -> Markup:
     for element in group.iter("g"):
         if "tick" in element.get("class", ""):
             _set(element[0].attrib, {"stroke": _INK, "stroke-opacity": "0.2"})
-    return _svg(leather.svg.stringify(group), width, height, 'aria-hidden="true"')
+    inside = reduce(lambda text, layer: layer.filled(text), layers, leather.svg.stringify(group))
+    return _svg(inside, width, height, 'aria-hidden="true"')
 
 
 def _set(attributes: Any, values: Mapping[str, str], without: str = "") -> None:

@@ -67,7 +67,10 @@ def test_the_reader_who_points_at_a_place_is_told_its_time_and_figures() -> None
 def test_a_bar_whose_time_is_not_over_is_pale() -> None:
     until = AT + timedelta(minutes=1, seconds=30)
     drawn = charts.stacked([("a", "good", points(3.0, 1.0))], step=60, zone=UTC_ZONE, until=until)
-    assert ["fill-opacity" in bar for bar in re.findall(r"<rect [^>]*/>", drawn)] == [False, True]
+    over, not_over = re.findall(r"<path [^>]*/>", drawn)
+    assert ["fill-opacity" in path for path in (over, not_over)] == [False, True]
+    assert [path.count("M") for path in (over, not_over)] == [1, 1]
+    assert '"M0.0 ' in over
 
 
 def test_a_spark_tells_in_words_what_it_shows() -> None:
@@ -103,10 +106,10 @@ def test_a_gap_interrupts_a_line_and_a_point_alone_is_seen() -> None:
 
 def test_bars_stand_on_each_other_and_the_least_is_seen() -> None:
     drawn = charts.stacked([("a", "good", points(900.0)), ("b", "bad", points(1.0))], step=60, zone=UTC_ZONE)
-    bars = re.findall(r'<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" />', drawn)
-    (low_y, _), (high_y, high) = ((float(y), float(height)) for y, height in bars)
+    bars = re.findall(r'<path d="M[\d.]+ ([\d.]+)v-([\d.]+)h[\d.]+v[\d.]+z" />', drawn)
+    (low_ground, low), (high_ground, high) = ((float(ground), float(height)) for ground, height in bars)
     assert high >= 1.0
-    assert high_y + high <= low_y + 0.11
+    assert high_ground <= low_ground - low + 0.11
 
 
 def test_lines_and_bars_are_told_apart_on_both_grounds_and_without_colour() -> None:
