@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from itertools import pairwise
@@ -19,7 +20,7 @@ import leather.svg
 from markupsafe import Markup, escape
 
 from .axes import Ticks, figure_ticks, figure_words, time_ticks
-from .chart_shapes import LINES, TONES, Bars, Layer, Line, Places, Shape, Told
+from .chart_shapes import LINES, TONES, Bars, Layer, Line, Shape, Told
 from .formats import Formats
 
 WIDTH, HEIGHT = 440, 200
@@ -30,67 +31,88 @@ _LETTERS = "12"
 # Shapes have their own: leather measures none.
 _NO_DATA = ((0.0, 0.0),)
 
-Points = Sequence[tuple[datetime, float | None]]
+# At each of the times of a chart; None is a gap.
+Figures = Sequence[float | None]
 
 
-def lines(
-    series: Sequence[tuple[str, Points]],
-    *,
-    zone: ZoneInfo,
-    language: str = "en",
-    unit: str = "number",
-    width: int = WIDTH,
-    height: int = HEIGHT,
-) -> Markup:
-    """Lines over time: of each, its name and points of a time and a figure; None is a gap. `zone`: the reader's;
-    `unit`: number, seconds, bytes or share. Empty where there is no figure at all."""
-    figures = [figure for _, points in series for _, figure in points if figure is not None]
-    if not figures:
-        return Markup()
-    times = sorted({at for _, points in series for at, _ in points})
-    step = min((then - at for at, then in pairwise(at.timestamp() for at in times)), default=1.0)
-    shown = [
-        (name, Line(_places(points), *LINES[number % len(LINES)]))
-        for number, (name, points) in enumerate(series)
-        if any(figure is not None for _, figure in points)
-    ]
+class Times:
+    """Those at which figures were measured, the oldest first, also as seconds and in the reader's words: charts of the
+    same times share them. `zone`: the reader's."""
+
+    def __init__(self, times: Sequence[datetime], *, zone: ZoneInfo, language: str) -> None:
+        formats = Formats(language)
+        self.zone = zone
+        self.language = language
+        self.seconds = [at.timestamp() for at in times]
+        self.words = [formats.moment(at, zone) for at in times]
+
+    def ticks(self, more: float = 0.0) -> Ticks:
+        """From the first of them to `more` seconds after the last."""
+        since, until = (datetime.fromtimestamp(at, UTC) for at in (self.seconds[0], self.seconds[-1] + more))
+        return time_ticks(since, until, self.zone, self.language)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart, and its figures as the rows of a table: each begins with its time. Empty where there is no figure."""
+
+    svg: Markup
+    rows: Sequence[Sequence[str]]
+
+
+NOTHING = Drawn(Markup(), ())
+
+
+def lines(times: Times, series: Sequence[tuple[str, Figures]], *, unit: str = "number") -> Drawn:
+    """Lines over time: of each, its name and its figures. `unit`: number, seconds, bytes or share. Nothing where there
+    is no figure at all."""
+    known = [figure for _, figures in series for figure in figures if figure is not None]
+    if not known:
+        return NOTHING
+    told = figure_words(unit, times.language)
+    words = [["" if figure is None else told(figure) for figure in figures] for _, figures in series]
+    step = min((then - at for at, then in pairwise(times.seconds)), default=1.0)
     # A point is in the middle of where the reader points at it.
-    told = {at - step / 2: text for at, text in _texts(series, zone, language, unit).items()}
-    axes = figure_ticks(max(figures), unit, language), time_ticks(times[0], times[-1], zone, language)
-    return _drawn(_with_texts(shown, told, step), *axes, width, height)
+    texts = {at - step / 2: text for at, text in _texts(times, series, words).items()}
+    shapes = [
+        (name, Line(list(zip(times.seconds, figures, strict=True)), *LINES[number % len(LINES)]))
+        for number, (name, figures) in enumerate(series)
+        if any(figure is not None for figure in figures)
+    ]
+    axes = times.ticks(), figure_ticks(max(known), unit, times.language)
+    rows = [row for row in zip(times.words, *words, strict=True) if any(row[1:])]
+    return Drawn(_svg_of(shapes, texts, step, *axes), rows)
 
 
 def stacked(
-    series: Sequence[tuple[str, str, Points]],
+    times: Times,
+    series: Sequence[tuple[str, str, Figures]],
     *,
     step: float,
-    zone: ZoneInfo,
-    language: str = "en",
     unit: str = "number",
     with_all: bool = False,
     until: datetime | None = None,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-) -> Markup:
-    """Bars over time, on top of each other: of each series its name, its tone (`chart_shapes.TONES`) and its points,
-    which are `step` seconds apart; what is not over at `until` is drawn pale. Series without a figure are left out,
-    unless `with_all`: one alone has no legend, and that nothing was there may be worth seeing. Empty where nothing was
-    measured, or all was left out."""
-    shown = [one for one in series if any(figure if not with_all else figure is not None for _, figure in one[2])]
-    if not shown:
-        return Markup()
-    shown = list(series) if with_all else shown
+) -> Drawn:
+    """Bars over time, on top of each other: of each series its name, its tone (`chart_shapes.TONES`) and its figures,
+    which are for `step` seconds; what is not over at `until` is drawn pale. Series without a figure are left out,
+    unless `with_all`: one alone has no legend, and that nothing was there may be worth seeing. Nothing where nothing
+    was measured, or all was left out."""
+    if not any(figure if not with_all else figure is not None for _, _, figures in series for figure in figures):
+        return NOTHING
+    told = figure_words(unit, times.language)
+    words = [[told(figure or 0) for figure in figures] for _, _, figures in series]
     ends = math.inf if until is None else until.timestamp()
-    tops, bars = dict[float, float](), list[tuple[str, Bars]]()
-    for name, tone, points in shown:
-        places = _places(points)
-        bars.append((name, Bars(places, tone, step, dict(tops), ends)))
-        for at, figure in places:
-            tops[at] = tops.get(at, 0.0) + (figure or 0.0)
-    told = _texts([(name, points) for name, _, points in shown], zone, language, unit)
-    since, end = (datetime.fromtimestamp(at, UTC) for at in (min(tops), max(tops) + step))
-    axes = figure_ticks(max(tops.values()), unit, language), time_ticks(since, end, zone, language)
-    return _drawn(_with_texts(bars, told, step), *axes, width, height)
+    tops, shapes, shown = dict.fromkeys(times.seconds, 0.0), list[tuple[str, Bars]](), list[int]()
+    for number, (name, tone, figures) in enumerate(series):
+        if with_all or any(figures):
+            shown.append(number)
+            shapes.append((name, Bars(list(zip(times.seconds, figures, strict=True)), tone, step, tops, ends)))
+            tops = {at: top + (figure or 0.0) for (at, top), figure in zip(tops.items(), figures, strict=True)}
+    texts = _texts(times, [(series[n][0], series[n][2]) for n in shown], [words[n] for n in shown])
+    axes = times.ticks(step), figure_ticks(max(tops.values()), unit, times.language)
+    counted = zip(times.words, *words, strict=True), zip(*(figures for _, _, figures in series), strict=True)
+    rows = [row for row, figures in zip(*counted, strict=True) if any(figures)]
+    return Drawn(_svg_of(shapes, texts, step, *axes), rows)
 
 
 def spark(
@@ -115,43 +137,39 @@ def spark(
     return _svg(inside, width, height, Markup('role="img" aria-label="{}" class="spark"').format(label))
 
 
-def _places(points: Points) -> Places:
-    return [(at.timestamp(), figure) for at, figure in points]
-
-
-def _texts(series: Sequence[tuple[str, Points]], zone: ZoneInfo, language: str, unit: str) -> dict[float, str]:
+def _texts(times: Times, series: Sequence[tuple[str, Figures]], words: Sequence[Sequence[str]]) -> dict[float, str]:
     """What is shown at each time, by its seconds; zeros are told where nothing else is."""
-    formats, told = Formats(language), figure_words(unit, language)
-    found: dict[datetime, list[tuple[str, float]]] = {}
-    for name, points in series:
-        for at, figure in points:
-            if figure is not None:
-                found.setdefault(at, []).append((name, figure))
+    names = [name for name, _ in series]
+    rows = zip(zip(*(figures for _, figures in series), strict=True), zip(*words, strict=True), strict=True)
     texts = {}
-    for at, row in found.items():
-        shown = [one for one in row if one[1]] or row
-        texts[at.timestamp()] = "\n".join(
-            [formats.moment(at, zone), *(f"{name}: {told(figure)}" for name, figure in shown)]
-        )
+    for at, moment, (figures, said) in zip(times.seconds, times.words, rows, strict=True):
+        told = [f"{name}: {word}" for name, figure, word in zip(names, figures, said, strict=True) if figure]
+        if not told:
+            row = zip(names, figures, said, strict=True)
+            told = [f"{name}: {word}" for name, figure, word in row if figure is not None]
+        if told:
+            texts[at] = "\n".join([moment, *told])
     return texts
 
 
-def _with_texts(shapes: Sequence[tuple[str, Shape]], texts: Mapping[float, str], step: float) -> list[tuple[str, Shape]]:
-    """The last one has the texts: it is drawn on top."""
-    *others, (name, top) = shapes
-    return [*others, (name, Told(top, texts, step))]
-
-
-def _drawn(shapes: Sequence[tuple[str, Shape]], figures: Ticks, times: Ticks, width: int, height: int) -> Markup:
-    """Hidden from screen readers, which have the table beside it. The serialiser escapes names."""
-    chart, layers = leather.Chart(), [Layer(shape, number) for number, (_, shape) in enumerate(shapes)]
-    for (name, _), layer in zip(shapes, layers, strict=True):
-        chart.add_series(leather.Series(_NO_DATA, name=name), layer)
+def _svg_of(
+    series: Sequence[tuple[str, Shape]],
+    texts: Mapping[float, str],
+    step: float,
+    times: Ticks,
+    figures: Ticks,
+) -> Markup:
+    """Hidden from screen readers, which have the table beside it. The serialiser escapes names. The last shape has the
+    texts: it is drawn on top."""
+    chart, layers = leather.Chart(), list[Layer]()
+    for number, (name, shape) in enumerate(series, 1):
+        layers.append(Layer(Told(shape, texts, step) if number == len(series) else shape, number))
+        chart.add_series(leather.Series(_NO_DATA, name=name), layers[-1])
     chart.set_x_scale(times.scale)
     chart.set_y_scale(figures.scale)
     chart.add_x_axis(times.values, times.label)
     chart.add_y_axis(figures.values, figures.label)
-    group = chart.to_svg_group(width, height)
+    group = chart.to_svg_group(WIDTH, HEIGHT)
     group.remove(group[0])  # the background, which is white
     # The legend, which leather breaks into rows of the chart's whole width, but begins where the y axis ends.
     group[0][0].set("transform", "translate(0,0)")
@@ -161,7 +179,7 @@ def _drawn(shapes: Sequence[tuple[str, Shape]], figures: Ticks, times: Ticks, wi
         if "tick" in element.get("class", ""):
             _set(element[0].attrib, {"stroke": _INK, "stroke-opacity": "0.2"})
     inside = reduce(lambda text, layer: layer.filled(text), layers, leather.svg.stringify(group))
-    return _svg(inside, width, height, 'aria-hidden="true"')
+    return _svg(inside, WIDTH, HEIGHT, 'aria-hidden="true"')
 
 
 def _set(attributes: Any, values: Mapping[str, str], without: str = "") -> None:

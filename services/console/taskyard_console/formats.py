@@ -10,7 +10,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_datetime, format_skeleton, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent, parse_decimal
 from babel.units import format_unit
 from markupsafe import Markup, escape
@@ -109,6 +109,16 @@ def _medium(at: datetime, zone: ZoneInfo, language: str) -> str:
 
 
 @lru_cache(10_000)
+def _short(at: datetime, zone: ZoneInfo, language: str) -> str:
+    return str(format_time(at, "short", tzinfo=zone, locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _day(at: datetime, zone: ZoneInfo, language: str) -> str:
+    return str(format_skeleton("MMMd", at, tzinfo=zone, locale=_locale(language)))
+
+
+@lru_cache(10_000)
 def _away(seconds: int, form: Literal["long", "short"], language: str) -> str:
     delta = timedelta(seconds=seconds)
     return str(format_timedelta(delta, threshold=1.5, add_direction=True, format=form, locale=_locale(language)))
@@ -173,6 +183,14 @@ class Formats:
         assert at is not None
         return at.astimezone(zone).time().isoformat("milliseconds")
 
+    def minute(self, at: datetime, zone: ZoneInfo) -> str:
+        """Of an axis: 18:15."""
+        return _short(at, zone, self._language)
+
+    def day(self, at: datetime, zone: ZoneInfo) -> str:
+        """Of an axis: 4 Apr."""
+        return _day(at, zone, self._language)
+
     def exact(self, value: str | datetime, zone: ZoneInfo) -> str:
         """With fractions and the zone's name."""
         at = moment_of(value)
@@ -222,8 +240,9 @@ class Formats:
         form: Literal["long", "short"] = "long" if self._language in {"fr", "hu"} else "short"
         return _away(delta // _MOMENT, form, self._language)
 
-    def number(self, value: float) -> str:
-        return _decimal(value, None, self._language)
+    def number(self, value: float, digits: str | None = None) -> str:
+        """`digits`: a pattern of CLDR's, where it is not the usual one."""
+        return _decimal(value, digits, self._language)
 
     def percent(self, share: float) -> str:
         """`share`: 0 to 1."""
