@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .cron_words import cron_words
 from .formats import Formats, zone_of
-from .json_text import json_text
+from .json_text import json_text, one_line
+from .kept import keep
 from .navigation import ENTRIES
 from .plain_texts import plain_texts
 from .words import LANGUAGES
@@ -103,7 +104,7 @@ class Rendering:
         own = {
             "query": _query,
             "as_json": partial(json_text, indent=2),
-            "one_line": _one_line,
+            "one_line": one_line,
             "shell": shlex.quote,
             "pattern": _pattern,
             "is_large": _is_large,
@@ -118,6 +119,7 @@ class Rendering:
             language=language,
             read_only=self._read_only,
         )
+        keep(environment)
         return environment
 
     def _link(self, path: str, **query: Any) -> str:
@@ -131,11 +133,6 @@ class Rendering:
 def _query(values: Mapping[str, Any]) -> str:
     """A query string; what is None or empty is left out."""
     return urlencode({name: value for name, value in values.items() if value not in (None, "", [])}, doseq=True)
-
-
-def _one_line(value: Any, most: int) -> str:
-    text = json_text(value)
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _is_large(value: Any) -> bool:
