@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -57,7 +57,7 @@ class Drawn:
     """A chart, and its figures as the rows of a table: each begins with its time. Empty where there is no figure."""
 
     svg: Markup
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[tuple[str, ...]]
 
 
 NOTHING = Drawn(Markup(), ())
@@ -115,8 +115,10 @@ def stacked(
     return Drawn(_svg_of(shapes, texts, step, *axes), rows)
 
 
+# A live list has most of them again.
+@lru_cache(1_000)
 def spark(
-    figures: Sequence[float | None], *, label: str, tone: str = "plain", width: int = 120, height: int = 28
+    figures: tuple[float | None, ...], *, label: str, tone: str = "plain", width: int = 120, height: int = 28
 ) -> Markup:
     """A row of bars without axes, for a cell of a table; the most of them is as high as the cell. `label`: what it
     shows, in words. Empty where nothing but zeros was measured."""

@@ -33,8 +33,8 @@ class Chart:
 
     title: str
     svg: Markup
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
     nothing: str = ""
 
 
@@ -58,7 +58,7 @@ def times_of(times: Iterable[datetime], visit: Visit) -> charts.Times:
 
 def chart(title: str, drawn: charts.Drawn, names: Sequence[str], visit: Visit, nothing: str = "") -> Chart:
     """`names`: those of the figures. What was measured at a time begins there."""
-    return Chart(title, drawn.svg, [str(visit.words.pgettext("start", "From")), *names], drawn.rows, nothing)
+    return Chart(title, drawn.svg, (str(visit.words.pgettext("start", "From")), *names), drawn.rows, nothing)
 
 
 def outcome_titles(visit: Visit) -> dict[str, str]:
@@ -104,4 +104,4 @@ def spark(figures: Sequence[float | None], visit: Visit, tone: str = "plain") ->
         return Markup('<span class="none">{}</span>').format(formats.number(0) if known else _NOTHING)
     said = visit.words.gettext("%(most)s at most, %(last)s at the end")
     label = said % {"most": formats.number(max(known)), "last": formats.number(known[-1])}
-    return charts.spark(figures, label=label, tone=tone)
+    return charts.spark(tuple(figures), label=label, tone=tone)

@@ -57,7 +57,7 @@ def test_a_chart_of_nothing_but_zeros_is_drawn_and_one_without_figures_is_not() 
     none, nothing = ("a", "good", [0.0, None]), ("b", "bad", [None, None])
     assert "<rect" in stacked(none, nothing, with_all=True)
     assert stacked(nothing, with_all=True) == ""
-    assert charts.spark([], label="") == charts.spark([0, None], label="") == ""
+    assert charts.spark((), label="") == charts.spark((0, None), label="") == ""
 
 
 def test_the_reader_who_points_at_a_place_is_told_its_time_and_figures() -> None:
@@ -98,7 +98,7 @@ def test_a_spark_tells_in_words_what_it_shows() -> None:
     assert "<title>1,200 at most, 3 at the end</title>" in drawn
     assert over_time.spark([0, 0], VISIT) == '<span class="none">0</span>'
     assert over_time.spark([None], VISIT) == over_time.spark([], VISIT) == '<span class="none">\u2013</span>'
-    assert "<b>" not in charts.spark([1], label='"<b>')
+    assert "<b>" not in charts.spark((1,), label='"<b>')
 
 
 def test_statistics_without_attempts_do_not_say_that_nothing_was_measured() -> None:
@@ -111,7 +111,7 @@ def test_statistics_without_attempts_do_not_say_that_nothing_was_measured() -> N
 
 def test_a_spark_has_a_bar_for_each_figure_and_the_most_is_as_high_as_its_cell() -> None:
     [d] = re.findall(
-        r'<path fill="#d0453a" d="([^"]+)" />', charts.spark([8, 0, None, 1000], label="", tone="bad", height=28)
+        r'<path fill="#d0453a" d="([^"]+)" />', charts.spark((8, 0, None, 1000), label="", tone="bad", height=28)
     )
     assert re.findall(r"M([\d.]+) 27v-([\d.]+)", d) == [("0.0", "1.0"), ("90.0", "27.0")], "the least is seen, too"
 
