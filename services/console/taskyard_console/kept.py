@@ -8,15 +8,14 @@ when something changes: other values are other arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import NamedTuple
 from uuid import UUID
 
 from jinja2 import Environment
-from jinja2.runtime import Macro
+from markupsafe import Markup
 
 from taskyard_client.models import Progress, Task
 
@@ -30,13 +29,18 @@ _MOST_BESIDE_NAME = 3
 _MOST_OF_MESSAGE = 200
 
 
-def keep(environment: Environment) -> None:
-    """Gives the templates `kept`, for which the environment has to have all its other filters and globals."""
-    environment.globals["kept"] = kept = SimpleNamespace()
-    for name, macro in vars(environment.get_template("kept.html").module).items():
-        if isinstance(macro, Macro):
-            # By their types, too: what is marked as safe equals the same text that is not, and must be told from it.
-            setattr(kept, name, lru_cache(MOST, typed=True)(macro))
+class Kept:
+    """The macros, for the language and the path of one environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> Callable[..., Markup]:
+        """Once for each. Raises AttributeError for what is no macro of the template."""
+        macro = getattr(self._environment.get_template("kept.html").module, name)
+        # By their types, too: what is marked as safe equals the same text that is not, and must be told from it.
+        self.__dict__[name] = found = lru_cache(MOST, typed=True)(macro)
+        return found
 
 
 class TaskRow(NamedTuple):

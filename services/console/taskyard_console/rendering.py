@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .cron_words import cron_words
 from .formats import Formats, zone_of
 from .json_text import json_text, one_line
-from .kept import keep
+from .kept import Kept
 from .navigation import ENTRIES
 from .plain_texts import plain_texts
 from .words import LANGUAGES
@@ -118,8 +118,8 @@ class Rendering:
             languages=LANGUAGES,
             language=language,
             read_only=self._read_only,
+            kept=Kept(environment),
         )
-        keep(environment)
         return environment
 
     def _link(self, path: str, **query: Any) -> str:
