@@ -43,6 +43,8 @@ def lines_of(events: Sequence[TimelineEvent], *, level: str = "", text: str = ""
         for event in events
         if event.kind == LOG
     ]
+    if not level and not text:
+        return found
     least = LEVELS.index(level) if level in LEVELS else 0
     return [line for line in found if _rank(line.level) >= least and text.casefold() in line.text.casefold()]
 
