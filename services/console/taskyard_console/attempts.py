@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskyard_client import TimelineEvent
 
 from .report import ENDS, LOG, said_of
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     at: datetime | None
     attempt: int
     level: str
@@ -44,6 +43,8 @@ def lines_of(events: Sequence[TimelineEvent], *, level: str = "", text: str = ""
         for event in events
         if event.kind == LOG
     ]
+    if not level and not text:
+        return found
     least = LEVELS.index(level) if level in LEVELS else 0
     return [line for line in found if _rank(line.level) >= least and text.casefold() in line.text.casefold()]
 

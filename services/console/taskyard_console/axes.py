@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_skeleton, format_time
-from babel.numbers import format_decimal
-
 from .formats import Formats
 
 # As many lines of the grid as the eye can tell apart in a small chart.
 _MOST_STEPS = 4
 _ROUND = (1, 2, 5)
+# Of seconds, of which small charts show thousandths.
+_FINE = "0.######"
 _LONGER = (60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 # A chart of up to so long has a named time every so often.
@@ -42,12 +41,20 @@ class Scale:
         share = (float(value) - self.low) / ((self.high - self.low) or 1.0)
         return round(float(range_min) + (float(range_max) - float(range_min)) * share, 1)
 
+    def along(self, range_min: float, range_max: float) -> Callable[[float], float]:
+        """As `project`, for many values, and not rounded."""
+        low, per = self.low, (range_max - range_min) / ((self.high - self.low) or 1.0)
+        return lambda value: range_min + (value - low) * per
+
     def ticks(self) -> Sequence[float]:
         return (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
+    """On `scale`."""
+
+    scale: Scale
     values: Sequence[float]
     named: Callable[[float], str]
 
@@ -60,7 +67,7 @@ def figure_ticks(most: float, unit: str, language: str) -> Ticks:
     """From 0 to `most` at least. `unit`: number, seconds, bytes or share."""
     step = _step(max(most, 0.0), unit)
     values = [step * n for n in range(max(1, math.ceil(most / step - 1e-9)) + 1)]
-    return Ticks(values, _names(unit, language))
+    return Ticks(Scale(0.0, values[-1]), values, _names(unit, language))
 
 
 def _step(most: float, unit: str) -> float:
@@ -77,9 +84,9 @@ def _step(most: float, unit: str) -> float:
 
 
 def _names(unit: str, language: str) -> Callable[[float], str]:
-    told = figure_words(unit, language)
+    formats, told = Formats(language), figure_words(unit, language)
     if unit == "seconds":
-        return lambda value: f"{_decimal(value, language)} s" if value < 60 else told(value)
+        return lambda value: f"{formats.number(round(value, 6), _FINE)} s" if value < 60 else told(value)
     return told
 
 
@@ -96,13 +103,9 @@ def figure_words(unit: str, language: str) -> Callable[[float], str]:
     return lambda value: formats.number(round(value, 6))
 
 
-def _decimal(value: float, language: str) -> str:
-    return str(format_decimal(round(value, 6), "0.######", locale=language))
-
-
 def time_ticks(since: datetime, until: datetime, zone: ZoneInfo, language: str) -> Ticks:
     """Round times of the reader's zone."""
-    lasts = until - since
+    formats, lasts = Formats(language), until - since
     step = next((step for longest, step in _TIMES if lasts <= longest), 30 * _DAY)
     # By the clock on the wall: where it is put forward, the times that are named stay round.
     local = since.astimezone(zone).replace(tzinfo=None)
@@ -112,13 +115,6 @@ def time_ticks(since: datetime, until: datetime, zone: ZoneInfo, language: str) 
         if seconds >= since.timestamp():
             values.append(seconds)
         at += step
-    named = _date if step >= _DAY else _clock
-    return Ticks(values, lambda value: named(datetime.fromtimestamp(value, UTC).astimezone(zone), language))
-
-
-def _clock(at: datetime, language: str) -> str:
-    return str(format_time(at.timetz(), "short", tzinfo=at.tzinfo, locale="en_GB" if language == "en" else language))
-
-
-def _date(at: datetime, language: str) -> str:
-    return str(format_skeleton("MMMd", at, tzinfo=at.tzinfo, locale="en_GB" if language == "en" else language))
+    named = formats.day if step >= _DAY else formats.minute
+    scale = Scale(since.timestamp(), until.timestamp())
+    return Ticks(scale, values, lambda value: named(datetime.fromtimestamp(value, UTC), zone))

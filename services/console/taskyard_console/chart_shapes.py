@@ -1,12 +1,18 @@
-"""The shapes of charts, in the place of leather's own: lines that show single points, bars on top of each other."""
+"""The shapes of charts, in the place of leather's own: lines that show single points, bars on top of each other.
+
+They draw themselves as text: a chart has hundreds of points, and elements made for them take most of a page's time.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, Protocol
 from xml.etree.ElementTree import Element, SubElement  # nosec B405  # it writes XML, and reads none
+
+from markupsafe import escape
 
 from .axes import Scale
 
@@ -18,37 +24,66 @@ TONES = {"good": GREEN, "bad": RED, "wait": AMBER, "odd": PURPLE, "quiet": GREY,
 _PATTERNS = frozenset({"bad", "wait", "odd", "quiet"})
 _LETTER = 7.0
 _PALE = "0.4"
-_UNSEEN = {"fill": "none", "pointer-events": "all"}
+
+# A place on the axis of time, and a figure; None is a gap.
+Places = Sequence[tuple[float, float | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    colour: str
-    dashes: str = ""
+class Shape(Protocol):
+    def svg(self, width: float, height: float, x: Scale, y: Scale) -> str: ...
+
+    def legend(self, name: str) -> tuple[Element, float]:
+        """With its width."""
+
+
+class Layer:
+    """A shape as leather has them. In the chart that leather makes, an empty element stands for it; `filled` puts what
+    the shape draws there."""
+
+    def __init__(self, shape: Shape, number: int) -> None:
+        self._shape = shape
+        self._tag = f"shape-{number}"
+        self._drawn = ""
 
     def validate_series(self, series: Any) -> None:
         """Leather asks."""
 
     def to_svg(self, width: float, height: float, x: Scale, y: Scale, series: Any, palette: Any) -> Element:
-        group = Element("g")
-        for run in _runs(series):
-            places = [f"{x.project(at, 0, width)} {y.project(figure, height, 0)}" for at, figure in run]
-            # A point alone is a path of no length, which its round ends make a dot.
-            d = f"M{places[0]}" + ("h0" if len(places) == 1 else "".join(f"L{place}" for place in places[1:]))
-            path = SubElement(group, "path", {**self._stroke(), "d": d, "fill": "none"})
-            if len(places) == 1:
-                path.attrib.pop("stroke-dasharray", None)
-                path.set("stroke-width", "4")
-        return group
+        self._drawn = self._shape.svg(width, height, x, y)
+        return Element(self._tag)
 
     def legend_to_svg(self, series: Any, palette: Any) -> list[tuple[Element, float]]:
-        item = Element("g")
-        SubElement(item, "line", {**self._stroke(), "x1": "0", "y1": "-4", "x2": "24", "y2": "-4"})
-        return [_named(item, str(series.name), 30)]
+        return [self._shape.legend(str(series.name))]
 
-    def _stroke(self) -> dict[str, str]:
-        dashes = {"stroke-dasharray": self.dashes} if self.dashes else {}
-        return {"stroke": self.colour, "stroke-width": "2", "stroke-linecap": "round", **dashes}
+    def filled(self, chart: str) -> str:
+        """`chart`: serialised, and so without a tag in its texts."""
+        return chart.replace(f"<{self._tag} />", self._drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    points: Places
+    colour: str
+    dashes: str = ""
+
+    def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
+        right, down = x.along(0, width), y.along(height, 0)
+        dashes = f' stroke-dasharray="{self.dashes}"' if self.dashes else ""
+        paths = []
+        for run in _runs(self.points):
+            places = "L".join([f"{right(at):.1f} {down(figure):.1f}" for at, figure in run])
+            # A point alone is a path of no length, which its round ends make a dot.
+            look = f'stroke-width="2"{dashes} d="M{places}"' if len(run) > 1 else f'stroke-width="4" d="M{places}h0"'
+            paths.append(f"<path {look} />")
+        return f'<g stroke="{self.colour}" stroke-linecap="round" fill="none">{"".join(paths)}</g>'
+
+    def legend(self, name: str) -> tuple[Element, float]:
+        item = Element("g")
+        stroke = {"stroke": self.colour, "stroke-width": "2", "stroke-linecap": "round"}
+        line = SubElement(item, "line", {**stroke, "x1": "0", "y1": "-4", "x2": "24", "y2": "-4"})
+        if self.dashes:
+            line.set("stroke-dasharray", self.dashes)
+        return _named(item, name, 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +91,33 @@ class Bars:
     """`base`: where each bar begins, by its place on the axis. `step`: how long each of them lasts there. `until`:
     those that end later are not over yet, and are pale."""
 
+    points: Places
     tone: str
     step: float
     base: Mapping[float, float] = field(default_factory=dict)
     until: float = math.inf
 
-    def validate_series(self, series: Any) -> None:
-        """Leather asks."""
+    def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
+        right, down = x.along(0, width), y.along(height, 0)
+        wide = max(right(self.step) - right(0.0) - 0.6, 0.6)
+        full, pale = list[str](), list[str]()
+        for at, figure in self.points:
+            if figure:
+                base = self.base.get(at, 0.0)
+                bottom = down(base)
+                # One task of thousands is seen, too.
+                tall = max(bottom - down(base + figure), 1.0)
+                bar = f"M{right(at):.1f} {bottom:.1f}v-{tall:.1f}h{wide:.1f}v{tall:.1f}z"
+                (pale if at + self.step > self.until else full).append(bar)
+        # A path for all of them: as elements of their own, they would take half of the page's time.
+        paths = [f'<path d="{"".join(full)}" />' if full else ""]
+        paths += [f'<path fill-opacity="{_PALE}" d="{"".join(pale)}" />' if pale else ""]
+        return f'<g fill="{self._fill()}">{"".join(paths)}</g>'
 
-    def to_svg(self, width: float, height: float, x: Scale, y: Scale, series: Any, palette: Any) -> Element:
-        group = Element("g", fill=self._fill())
-        for datum in series.data():
-            if not datum.y:
-                continue
-            left, right = x.project(datum.x, 0, width), x.project(datum.x + self.step, 0, width)
-            base = self.base.get(datum.x, 0.0)
-            bottom, top = y.project(base, height, 0), y.project(base + datum.y, height, 0)
-            # One task of thousands is seen, too.
-            tall = max(bottom - top, 1.0)
-            box = {"x": left, "y": bottom - tall, "width": max(right - left - 0.6, 0.6), "height": tall}
-            pale = {"fill-opacity": _PALE} if datum.x + self.step > self.until else {}
-            SubElement(group, "rect", {**{name: f"{value:.1f}" for name, value in box.items()}, **pale})
-        return group
-
-    def legend_to_svg(self, series: Any, palette: Any) -> list[tuple[Element, float]]:
+    def legend(self, name: str) -> tuple[Element, float]:
         item = Element("g")
         SubElement(item, "rect", x="0", y="-10", width="14", height="12", fill=self._fill())
-        return [_named(item, str(series.name), 20)]
+        return _named(item, name, 20)
 
     def _fill(self) -> str:
         return f"url(#tone-{self.tone})" if self.tone in _PATTERNS else TONES[self.tone]
@@ -93,25 +128,22 @@ class Told:
     """`shape`, with what the whole chart shows at a place as text where the reader points at it. `texts`: by their
     places; each is for the `step` that begins there."""
 
-    shape: Line | Bars
+    shape: Shape
     texts: Mapping[float, str]
     step: float
 
-    def validate_series(self, series: Any) -> None:
-        """Leather asks."""
-
-    def to_svg(self, width: float, height: float, x: Scale, y: Scale, series: Any, palette: Any) -> Element:
-        group = Element("g")
-        group.append(self.shape.to_svg(width, height, x, y, series, palette))
+    def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
+        place = x.along(0, width)
+        told = []
         for at, text in self.texts.items():
-            left, right = max(x.project(at, 0, width), 0.0), min(x.project(at + self.step, 0, width), width)
+            left, right = max(place(at), 0.0), min(place(at + self.step), width)
             if right > left:
-                box = {"x": f"{left:.1f}", "y": "0", "width": f"{right - left:.1f}", "height": f"{height:.1f}"}
-                SubElement(SubElement(group, "rect", {**box, **_UNSEEN}), "title").text = text
-        return group
+                box = f'x="{left:.1f}" width="{right - left:.1f}" height="{height:.1f}"'
+                told.append(f"<rect {box}><title>{escape(text)}</title></rect>")
+        return f'{self.shape.svg(width, height, x, y)}<g fill="none" pointer-events="all">{"".join(told)}</g>'
 
-    def legend_to_svg(self, series: Any, palette: Any) -> list[tuple[Element, float]]:
-        return self.shape.legend_to_svg(series, palette)
+    def legend(self, name: str) -> tuple[Element, float]:
+        return self.shape.legend(name)
 
 
 def _named(item: Element, name: str, at: float) -> tuple[Element, float]:
@@ -119,14 +151,8 @@ def _named(item: Element, name: str, at: float) -> tuple[Element, float]:
     return item, at + (len(name) + 2) * _LETTER
 
 
-def _runs(series: Any) -> Iterator[list[tuple[float, float]]]:
+def _runs(points: Places) -> Iterator[list[tuple[float, float]]]:
     """The points between gaps."""
-    run: list[tuple[float, float]] = []
-    for datum in series.data():
-        if datum.y is not None:
-            run.append((datum.x, datum.y))
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
+    for is_gap, run in groupby(points, lambda point: point[1] is None):
+        if not is_gap:
+            yield [(at, figure) for at, figure in run if figure is not None]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache, reduce
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,8 +19,8 @@ import leather
 import leather.svg
 from markupsafe import Markup, escape
 
-from .axes import Scale, figure_ticks, figure_words, time_ticks
-from .chart_shapes import LINES, TONES, Bars, Line, Told
+from .axes import Ticks, figure_ticks, figure_words, time_ticks
+from .chart_shapes import LINES, TONES, Bars, Layer, Line, Shape, Told
 from .formats import Formats
 
 WIDTH, HEIGHT = 440, 200
@@ -26,70 +28,97 @@ _SPARK_BARS = 40
 # Whichever colours the reader sees: text as the page has it.
 _INK = "currentColor"
 _LETTERS = "12"
+# Shapes have their own: leather measures none.
+_NO_DATA = ((0.0, 0.0),)
 
-Points = Sequence[tuple[datetime, float | None]]
+# At each of the times of a chart; None is a gap.
+Figures = Sequence[float | None]
 
 
-def lines(
-    series: Sequence[tuple[str, Points]],
-    *,
-    zone: ZoneInfo,
-    language: str = "en",
-    unit: str = "number",
-    width: int = WIDTH,
-    height: int = HEIGHT,
-) -> Markup:
-    """Lines over time: of each, its name and points of a time and a figure; None is a gap. `zone`: the reader's;
-    `unit`: number, seconds, bytes or share. Empty where there is no figure at all."""
-    times, most = _times(series), _most(figure for _, points in series for _, figure in points)
-    if most is None:
-        return Markup()
-    shapes = {name: Line(*LINES[number % len(LINES)]) for number, (name, _) in enumerate(series)}
-    shown = [one for one in series if any(figure is not None for _, figure in one[1])]
-    step = min((then - at for at, then in pairwise(at.timestamp() for at in times)), default=1.0)
+class Times:
+    """Those at which figures were measured, the oldest first, also as seconds and in the reader's words: charts of the
+    same times share them. `zone`: the reader's."""
+
+    def __init__(self, times: Sequence[datetime], *, zone: ZoneInfo, language: str) -> None:
+        formats = Formats(language)
+        self.zone = zone
+        self.language = language
+        self.seconds = [at.timestamp() for at in times]
+        self.words = [formats.moment(at, zone) for at in times]
+
+    def ticks(self, more: float = 0.0) -> Ticks:
+        """From the first of them to `more` seconds after the last."""
+        since, until = (datetime.fromtimestamp(at, UTC) for at in (self.seconds[0], self.seconds[-1] + more))
+        return time_ticks(since, until, self.zone, self.language)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart, and its figures as the rows of a table: each begins with its time. Empty where there is no figure."""
+
+    svg: Markup
+    rows: Sequence[tuple[str, ...]]
+
+
+NOTHING = Drawn(Markup(), ())
+
+
+def lines(times: Times, series: Sequence[tuple[str, Figures]], *, unit: str = "number") -> Drawn:
+    """Lines over time: of each, its name and its figures. `unit`: number, seconds, bytes or share. Nothing where there
+    is no figure at all."""
+    known = [figure for _, figures in series for figure in figures if figure is not None]
+    if not known:
+        return NOTHING
+    told = figure_words(unit, times.language)
+    words = [["" if figure is None else told(figure) for figure in figures] for _, figures in series]
+    step = min((then - at for at, then in pairwise(times.seconds)), default=1.0)
     # A point is in the middle of where the reader points at it.
-    texts = {at - step / 2: text for at, text in _texts(shown, zone, language, unit).items()}
-    chart = _chart(shown, [shapes[name] for name, _ in shown], texts, step)
-    _over_time(chart, times[0], times[-1], zone, most, unit, language)
-    return _drawn(chart, width, height)
+    texts = {at - step / 2: text for at, text in _texts(times, series, words).items()}
+    shapes = [
+        (name, Line(list(zip(times.seconds, figures, strict=True)), *LINES[number % len(LINES)]))
+        for number, (name, figures) in enumerate(series)
+        if any(figure is not None for figure in figures)
+    ]
+    axes = times.ticks(), figure_ticks(max(known), unit, times.language)
+    rows = [row for row in zip(times.words, *words, strict=True) if any(row[1:])]
+    return Drawn(_svg_of(shapes, texts, step, *axes), rows)
 
 
 def stacked(
-    series: Sequence[tuple[str, str, Points]],
+    times: Times,
+    series: Sequence[tuple[str, str, Figures]],
     *,
     step: float,
-    zone: ZoneInfo,
-    language: str = "en",
     unit: str = "number",
     with_all: bool = False,
     until: datetime | None = None,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-) -> Markup:
-    """Bars over time, on top of each other: of each series its name, its tone (`chart_shapes.TONES`) and its points,
-    which are `step` seconds apart; what is not over at `until` is drawn pale. Series without a figure are left out,
-    unless `with_all`: one alone has no legend, and that nothing was there may be worth seeing. Empty where nothing was
-    measured, or all was left out."""
-    shown = [one for one in series if any(figure if not with_all else figure is not None for _, figure in one[2])]
-    if not shown:
-        return Markup()
-    shown = list(series) if with_all else shown
+) -> Drawn:
+    """Bars over time, on top of each other: of each series its name, its tone (`chart_shapes.TONES`) and its figures,
+    which are for `step` seconds; what is not over at `until` is drawn pale. Series without a figure are left out,
+    unless `with_all`: one alone has no legend, and that nothing was there may be worth seeing. Nothing where nothing
+    was measured, or all was left out."""
+    if not any(figure if not with_all else figure is not None for _, _, figures in series for figure in figures):
+        return NOTHING
+    told = figure_words(unit, times.language)
+    words = [[told(figure or 0) for figure in figures] for _, _, figures in series]
     ends = math.inf if until is None else until.timestamp()
-    named: list[tuple[str, Points]] = [(name, points) for name, _, points in shown]
-    tops, shapes = dict[float, float](), list[Bars]()
-    for _, tone, points in shown:
-        shapes.append(Bars(tone, step, dict(tops), ends))
-        for at, figure in points:
-            tops[at.timestamp()] = tops.get(at.timestamp(), 0.0) + (figure or 0.0)
-    bars = [(name, [(at, figure or 0.0) for at, figure in points]) for name, points in named]
-    chart = _chart(bars, shapes, _texts(named, zone, language, unit), step)
-    since, end = (datetime.fromtimestamp(at, UTC) for at in (min(tops), max(tops) + step))
-    _over_time(chart, since, end, zone, max(tops.values()), unit, language)
-    return _drawn(chart, width, height)
+    tops, shapes, shown = dict.fromkeys(times.seconds, 0.0), list[tuple[str, Bars]](), list[int]()
+    for number, (name, tone, figures) in enumerate(series):
+        if with_all or any(figures):
+            shown.append(number)
+            shapes.append((name, Bars(list(zip(times.seconds, figures, strict=True)), tone, step, tops, ends)))
+            tops = {at: top + (figure or 0.0) for (at, top), figure in zip(tops.items(), figures, strict=True)}
+    texts = _texts(times, [(series[n][0], series[n][2]) for n in shown], [words[n] for n in shown])
+    axes = times.ticks(step), figure_ticks(max(tops.values()), unit, times.language)
+    counted = zip(times.words, *words, strict=True), zip(*(figures for _, _, figures in series), strict=True)
+    rows = [row for row, figures in zip(*counted, strict=True) if any(figures)]
+    return Drawn(_svg_of(shapes, texts, step, *axes), rows)
 
 
+# A live list has most of them again.
+@lru_cache(1_000)
 def spark(
-    figures: Sequence[float | None], *, label: str, tone: str = "plain", width: int = 120, height: int = 28
+    figures: tuple[float | None, ...], *, label: str, tone: str = "plain", width: int = 120, height: int = 28
 ) -> Markup:
     """A row of bars without axes, for a cell of a table; the most of them is as high as the cell. `label`: what it
     shows, in words. Empty where nothing but zeros was measured."""
@@ -110,57 +139,39 @@ def spark(
     return _svg(inside, width, height, Markup('role="img" aria-label="{}" class="spark"').format(label))
 
 
-def _chart(
-    series: Sequence[tuple[str, Points]], shapes: Sequence[Line | Bars], texts: Mapping[float, str], step: float
-) -> Any:
-    """The last series has the texts: it is drawn on top."""
-    chart = leather.Chart()
-    drawn = [*shapes[:-1], Told(shapes[-1], texts, step)]
-    for (name, points), shape in zip(series, drawn, strict=True):
-        chart.add_series(leather.Series([(at.timestamp(), figure) for at, figure in points], name=name), shape)
-    return chart
-
-
-def _texts(series: Sequence[tuple[str, Points]], zone: ZoneInfo, language: str, unit: str) -> dict[float, str]:
+def _texts(times: Times, series: Sequence[tuple[str, Figures]], words: Sequence[Sequence[str]]) -> dict[float, str]:
     """What is shown at each time, by its seconds; zeros are told where nothing else is."""
-    formats, told = Formats(language), figure_words(unit, language)
-    found: dict[datetime, list[tuple[str, float]]] = {}
-    for name, points in series:
-        for at, figure in points:
-            if figure is not None:
-                found.setdefault(at, []).append((name, figure))
-    return {
-        at.timestamp(): "\n".join(
-            [
-                formats.moment(at, zone),
-                *(f"{name}: {told(figure)}" for name, figure in row if figure or not any(f for _, f in row)),
-            ]
-        )
-        for at, row in found.items()
-    }
+    names = [name for name, _ in series]
+    rows = zip(zip(*(figures for _, figures in series), strict=True), zip(*words, strict=True), strict=True)
+    texts = {}
+    for at, moment, (figures, said) in zip(times.seconds, times.words, rows, strict=True):
+        told = [f"{name}: {word}" for name, figure, word in zip(names, figures, said, strict=True) if figure]
+        if not told:
+            row = zip(names, figures, said, strict=True)
+            told = [f"{name}: {word}" for name, figure, word in row if figure is not None]
+        if told:
+            texts[at] = "\n".join([moment, *told])
+    return texts
 
 
-def _over_time(
-    chart: Any, since: datetime, until: datetime, zone: ZoneInfo, most: float, unit: str, language: str
-) -> None:
-    figures, times = figure_ticks(most, unit, language), time_ticks(since, until, zone, language)
-    chart.set_x_scale(Scale(since.timestamp(), until.timestamp()))
-    chart.set_y_scale(Scale(0.0, figures.values[-1]))
+def _svg_of(
+    series: Sequence[tuple[str, Shape]],
+    texts: Mapping[float, str],
+    step: float,
+    times: Ticks,
+    figures: Ticks,
+) -> Markup:
+    """Hidden from screen readers, which have the table beside it. The serialiser escapes names. The last shape has the
+    texts: it is drawn on top."""
+    chart, layers = leather.Chart(), list[Layer]()
+    for number, (name, shape) in enumerate(series, 1):
+        layers.append(Layer(Told(shape, texts, step) if number == len(series) else shape, number))
+        chart.add_series(leather.Series(_NO_DATA, name=name), layers[-1])
+    chart.set_x_scale(times.scale)
+    chart.set_y_scale(figures.scale)
     chart.add_x_axis(times.values, times.label)
     chart.add_y_axis(figures.values, figures.label)
-
-
-def _times(series: Sequence[tuple[str, Points]]) -> list[datetime]:
-    return sorted({at for _, points in series for at, _ in points})
-
-
-def _most(figures: Any) -> float | None:
-    return max((figure for figure in figures if figure is not None), default=None)
-
-
-def _drawn(chart: Any, width: int, height: int) -> Markup:
-    """Hidden from screen readers, which have the table beside it. The serialiser escapes names."""
-    group = chart.to_svg_group(width, height)
+    group = chart.to_svg_group(WIDTH, HEIGHT)
     group.remove(group[0])  # the background, which is white
     # The legend, which leather breaks into rows of the chart's whole width, but begins where the y axis ends.
     group[0][0].set("transform", "translate(0,0)")
@@ -169,7 +180,8 @@ def _drawn(chart: Any, width: int, height: int) -> Markup:
     for element in group.iter("g"):
         if "tick" in element.get("class", ""):
             _set(element[0].attrib, {"stroke": _INK, "stroke-opacity": "0.2"})
-    return _svg(leather.svg.stringify(group), width, height, 'aria-hidden="true"')
+    inside = reduce(lambda text, layer: layer.filled(text), layers, leather.svg.stringify(group))
+    return _svg(inside, WIDTH, HEIGHT, 'aria-hidden="true"')
 
 
 def _set(attributes: Any, values: Mapping[str, str], without: str = "") -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from babel.support import NullTranslations
 
 
 def _(text: str) -> str:
@@ -29,6 +33,11 @@ COLUMNS = {
 }
 STANDARD = ("state", "name", "id", "queue", "attempt", "created", "run_time", "says")
 FIGURES = frozenset({"attempt", "run_time"})
+
+
+def shown(chosen: Sequence[str], words: NullTranslations) -> tuple[tuple[str, str, bool], ...]:
+    """Of each column its name, its title, and whether it is of figures."""
+    return tuple((name, words.gettext(COLUMNS[name]), name in FIGURES) for name in chosen or STANDARD)
 
 
 def chosen(given: Sequence[str]) -> list[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taskyard_client import QueueHistory, WorkerHistory
 from taskyard_client.over_time_models import QueuePoint
 
 from . import charts
-from .formats import Formats
-from .over_time import Chart, began
+from .over_time import Chart, chart, times_of
 
 if TYPE_CHECKING:
     from .visits import Visit
@@ -30,26 +28,24 @@ def of_queue(history: QueueHistory, visit: Visit) -> list[Chart]:
         "scheduled": _("scheduled"),
         "blocked": _("blocked"),
     }
+    times = times_of((point.at for point in history.points), visit)
     return [
-        _depths(_("Tasks to be done now"), _NOW, titles, history, visit),
-        _depths(_("Tasks for later"), _LATER, titles, history, visit),
+        _depths(_("Tasks to be done now"), _NOW, titles, history, times, visit),
+        _depths(_("Tasks for later"), _LATER, titles, history, times, visit),
     ]
 
 
 def _depths(
-    title: str, states: Sequence[tuple[str, str]], titles: dict[str, str], history: QueueHistory, visit: Visit
+    title: str,
+    states: Sequence[tuple[str, str]],
+    titles: dict[str, str],
+    history: QueueHistory,
+    times: charts.Times,
+    visit: Visit,
 ) -> Chart:
-    formats = Formats(visit.language)
-    series = [
-        (titles[state], tone, [(point.at, _depth(point, state)) for point in history.points]) for state, tone in states
-    ]
-    drawn = charts.stacked(series, step=history.step_seconds, zone=visit.zone, language=visit.language, with_all=True)
-    rows = [
-        [formats.moment(point.at, visit.zone), *(formats.number(_depth(point, state) or 0) for state, _ in states)]
-        for point in history.points
-        if any(_depth(point, state) for state, _ in states)
-    ]
-    return Chart(title, drawn, [began(visit), *(titles[state] for state, _ in states)], rows)
+    series = [(titles[state], tone, [_depth(point, state) for point in history.points]) for state, tone in states]
+    drawn = charts.stacked(times, series, step=history.step_seconds, with_all=True)
+    return chart(title, drawn, [titles[state] for state, _ in states], visit)
 
 
 def _depth(point: QueuePoint, state: str) -> float | None:
@@ -57,19 +53,9 @@ def _depth(point: QueuePoint, state: str) -> float | None:
 
 
 def of_worker(history: WorkerHistory, visit: Visit) -> list[Chart]:
-    _, formats = visit.words.gettext, Formats(visit.language)
-    memory = [(point.at, point.memory_bytes) for point in history.points]
-    running = [(point.at, point.running) for point in history.points]
-    return [
-        _line(_("Memory"), memory, "bytes", formats.bytes, visit),
-        _line(_("Running tasks"), running, "number", formats.number, visit),
-    ]
-
-
-def _line(
-    title: str, points: Sequence[tuple[datetime, float | None]], unit: str, told: Callable[[float], str], visit: Visit
-) -> Chart:
-    formats = Formats(visit.language)
-    drawn = charts.lines([(title, points)], zone=visit.zone, language=visit.language, unit=unit)
-    rows = [[formats.moment(at, visit.zone), told(figure)] for at, figure in points if figure is not None]
-    return Chart(title, drawn, [began(visit), title], rows)
+    _, times = visit.words.gettext, times_of((point.at for point in history.points), visit)
+    measured = (
+        (_("Memory"), [point.memory_bytes for point in history.points], "bytes"),
+        (_("Running tasks"), [point.running for point in history.points], "number"),
+    )
+    return [chart(title, charts.lines(times, [(title, of)], unit=unit), [title], visit) for title, of, unit in measured]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_datetime, format_skeleton, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent, parse_decimal
 from babel.units import format_unit
 from markupsafe import Markup, escape
@@ -91,15 +91,42 @@ def _rounded(seconds: float, unit: int) -> int:
 _locale = cache(Locale.parse)
 
 
-# A live page shows most of its times and figures again, a chart's table those of the one beside it.
+# A live page shows most of its times and figures again, a chart's table those of the one beside it. They are kept by
+# the names of their languages: Babel's locales are compared in Python, which takes longer than to look a text up.
 @lru_cache(10_000)
-def _decimal(value: float, digits: str | None, language: Locale) -> str:
-    return str(format_decimal(value, digits, locale=language))
+def _decimal(value: float, digits: str | None, language: str) -> str:
+    return str(format_decimal(value, digits, locale=_locale(language)))
 
 
 @lru_cache(10_000)
-def _medium(at: datetime, zone: ZoneInfo, language: Locale) -> str:
-    return str(format_datetime(at, "medium", tzinfo=zone, locale=language))
+def _percent(share: float, language: str) -> str:
+    return str(format_percent(share, "#,##0.#%", locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _medium(at: datetime, zone: ZoneInfo, language: str) -> str:
+    return str(format_datetime(at, "medium", tzinfo=zone, locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _short(at: datetime, zone: ZoneInfo, language: str) -> str:
+    return str(format_time(at, "short", tzinfo=zone, locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _day(at: datetime, zone: ZoneInfo, language: str) -> str:
+    return str(format_skeleton("MMMd", at, tzinfo=zone, locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _away(seconds: int, form: Literal["long", "short"], language: str) -> str:
+    delta = timedelta(seconds=seconds)
+    return str(format_timedelta(delta, threshold=1.5, add_direction=True, format=form, locale=_locale(language)))
+
+
+@lru_cache(10_000)
+def _unit(number: float, unit: str, length: Literal["long", "short"], language: str) -> str:
+    return str(format_unit(number, f"duration-{unit}", length=length, locale=_locale(language)))
 
 
 class Formats:
@@ -107,7 +134,7 @@ class Formats:
 
     def __init__(self, language: str) -> None:
         # English as most of its readers in the world have it: days before months, 24 hours.
-        self._language = _locale("en_GB" if language == "en" else language)
+        self._language = "en_GB" if language == "en" else language
 
     def filters(self) -> dict[str, Any]:
         return {
@@ -156,6 +183,14 @@ class Formats:
         assert at is not None
         return at.astimezone(zone).time().isoformat("milliseconds")
 
+    def minute(self, at: datetime, zone: ZoneInfo) -> str:
+        """Of an axis: 18:15."""
+        return _short(at, zone, self._language)
+
+    def day(self, at: datetime, zone: ZoneInfo) -> str:
+        """Of an axis: 4 Apr."""
+        return _day(at, zone, self._language)
+
     def exact(self, value: str | datetime, zone: ZoneInfo) -> str:
         """With fractions and the zone's name."""
         at = moment_of(value)
@@ -181,16 +216,16 @@ class Formats:
     def _unit(self, number: int, unit: str) -> str:
         if unit == "second":
             return f"{number} s"
-        return str(format_unit(number, f"duration-{unit}", length="short", locale=self._language))
+        return _unit(number, unit, "short", self._language)
 
     def seconds(self, seconds: float | timedelta) -> str:
         """As exactly as it is known: 8,999.25 s."""
-        return f"{format_decimal(_seconds(seconds), '#,##0.###', locale=self._language)} s"
+        return f"{_decimal(_seconds(seconds), '#,##0.###', self._language)} s"
 
     def interval(self, seconds: float) -> str:
         """Exactly: 90 seconds, 15 minutes, 36 hours."""
         unit, size = next(((unit, size) for unit, size in _UNITS if seconds % size == 0), ("second", 1))
-        return str(format_unit(seconds / size, f"duration-{unit}", locale=self._language))
+        return _unit(seconds / size, unit, "long", self._language)
 
     def ago(self, past: timedelta) -> str:
         """3 minutes ago: in some languages, being in the past changes the word for minutes."""
@@ -201,15 +236,17 @@ class Formats:
 
     def _away(self, delta: timedelta) -> str:
         # CLDR's short forms lack the future in French, and in Hungarian say each unit in another way.
-        form: Literal["long", "short"] = "long" if self._language.language in {"fr", "hu"} else "short"
-        return str(format_timedelta(delta, threshold=1.5, add_direction=True, format=form, locale=self._language))
+        # To whole seconds, as Babel does.
+        form: Literal["long", "short"] = "long" if self._language in {"fr", "hu"} else "short"
+        return _away(delta // _MOMENT, form, self._language)
 
-    def number(self, value: float) -> str:
-        return _decimal(value, None, self._language)
+    def number(self, value: float, digits: str | None = None) -> str:
+        """`digits`: a pattern of CLDR's, where it is not the usual one."""
+        return _decimal(value, digits, self._language)
 
     def percent(self, share: float) -> str:
         """`share`: 0 to 1."""
-        return str(format_percent(share, "#,##0.#%", locale=self._language))
+        return _percent(share, self._language)
 
     def bytes(self, value: float) -> str:
         size, unit = float(value), "B"

@@ -85,22 +85,22 @@ def _grouped(steps: Sequence[WorkflowStep]) -> list[list[list[WorkflowStep]]]:
     """The layers; each is of groups, a group of one step or of several that are alike."""
     level: dict[str, int] = {}
     layers: list[list[WorkflowStep]] = []
-    leads_to: dict[str, set[str]] = defaultdict(set)
+    leads_to: dict[str, list[str]] = defaultdict(list)
     for step in steps:
         level[step.name] = found = 1 + max((level[need] for need in step.needs if need in level), default=-1)
         while len(layers) <= found:
             layers.append([])
         layers[found].append(step)
         for need in step.needs:
-            leads_to[need].add(step.name)
+            leads_to[need].append(step.name)
     return _in_order([_groups(layer, leads_to) for layer in layers])
 
 
-def _groups(layer: list[WorkflowStep], leads_to: dict[str, set[str]]) -> list[list[WorkflowStep]]:
+def _groups(layer: list[WorkflowStep], leads_to: dict[str, list[str]]) -> list[list[WorkflowStep]]:
     """Those that nothing tells apart but their parameters first; if that is not enough, all of a task type."""
 
     def role(step: WorkflowStep) -> Hashable:
-        return step.task_name, frozenset(step.needs), frozenset(leads_to[step.name])
+        return step.task_name, frozenset(step.needs), tuple(leads_to[step.name])
 
     found = [[step] for step in layer]
     keys: tuple[Callable[[WorkflowStep], Hashable], ...] = (role, lambda step: step.task_name)

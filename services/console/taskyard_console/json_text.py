@@ -19,6 +19,11 @@ def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any],
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def one_line(value: Any, most: int) -> str:
+    text = json_text(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def json_of(text: str) -> Any:
     """Raises ValueError also for what Python reads and JSON does not have."""
     try:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from taskyard_client import Statistics
-from taskyard_client.over_time_models import Series, StatisticsPoint, Times, Window
+from taskyard_client.over_time_models import Series, Times, Window
 
 from . import charts
 from .formats import Formats
 
 if TYPE_CHECKING:
-    from .charts import Points
     from .visits import Visit
 
 WINDOWS: tuple[Window, ...] = ("hour", "day", "month")
@@ -33,8 +33,8 @@ class Chart:
 
     title: str
     svg: Markup
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
     nothing: str = ""
 
 
@@ -44,12 +44,21 @@ def window_of(given: str | None) -> Window:
 
 def of_attempts(told: Statistics, visit: Visit) -> list[Chart]:
     """Attempts by outcome, how long they ran, and how long they had waited."""
-    _ = visit.words.gettext
+    _, times = visit.words.gettext, times_of((point.at for point in told.points), visit)
     return [
-        _outcomes(told, visit),
-        _times(_("Run time"), told, visit, lambda point: point.run),
-        _times(_("Wait"), told, visit, lambda point: point.wait),
+        _outcomes(told, times, visit),
+        _percentiles(_("Run time"), [point.run for point in told.points], times, visit),
+        _percentiles(_("Wait"), [point.wait for point in told.points], times, visit),
     ]
+
+
+def times_of(times: Iterable[datetime], visit: Visit) -> charts.Times:
+    return charts.Times([*times], zone=visit.zone, language=visit.language)
+
+
+def chart(title: str, drawn: charts.Drawn, names: Sequence[str], visit: Visit, nothing: str = "") -> Chart:
+    """`names`: those of the figures. What was measured at a time begins there."""
+    return Chart(title, drawn.svg, (str(visit.words.pgettext("start", "From")), *names), drawn.rows, nothing)
 
 
 def outcome_titles(visit: Visit) -> dict[str, str]:
@@ -63,53 +72,28 @@ def outcome_titles(visit: Visit) -> dict[str, str]:
     }
 
 
-def began(visit: Visit) -> str:
-    """The heading of the times at which what was measured begins."""
-    return str(visit.words.pgettext("start", "From"))
-
-
-def _outcomes(told: Statistics, visit: Visit) -> Chart:
-    titles, formats = outcome_titles(visit), Formats(visit.language)
-    series: list[tuple[str, str, Points]] = [
-        (titles[name], _TONES[name], [(point.at, float(getattr(point, name))) for point in told.points])
-        for name in _OUTCOMES
-    ]
-    drawn = charts.stacked(series, step=told.step_seconds, zone=visit.zone, language=visit.language, until=told.until)
-    counts = ((point.at, [getattr(point, name) for name in _OUTCOMES]) for point in told.points)
-    rows = [[formats.moment(at, visit.zone), *map(formats.number, row)] for at, row in counts if any(row)]
-    title = visit.words.gettext("Attempts that ended")
-    return Chart(title, drawn, [began(visit), *titles.values()], rows, _none_ended(visit))
+def _outcomes(told: Statistics, times: charts.Times, visit: Visit) -> Chart:
+    titles = outcome_titles(visit)
+    series = [(titles[name], _TONES[name], [getattr(point, name) for point in told.points]) for name in _OUTCOMES]
+    drawn = charts.stacked(times, series, step=told.step_seconds, until=told.until)
+    return chart(visit.words.gettext("Attempts that ended"), drawn, [*titles.values()], visit, _none_ended(visit))
 
 
 def _none_ended(visit: Visit) -> str:
     return visit.words.gettext("No attempt that ended was counted.")
 
 
-def _times(title: str, told: Statistics, visit: Visit, of: Callable[[StatisticsPoint], Times]) -> Chart:
-    formats = Formats(visit.language)
-    figures = [(point.at, [getattr(of(point), name) for name in _PERCENTILES]) for point in told.points]
-    series = [(name, [(at, row[n]) for at, row in figures]) for n, name in enumerate(_PERCENTILES)]
-    drawn = charts.lines(series, zone=visit.zone, language=visit.language, unit="seconds")
-    rows = [
-        [formats.moment(at, visit.zone), *_durations(row, formats)]
-        for at, row in figures
-        if any(figure is not None for figure in row)
-    ]
-    return Chart(title, drawn, [began(visit), *_PERCENTILES], rows, _none_ended(visit))
+def _percentiles(title: str, measured: Sequence[Times], times: charts.Times, visit: Visit) -> Chart:
+    series = [(name, [getattr(one, name) for one in measured]) for name in _PERCENTILES]
+    return chart(title, charts.lines(times, series, unit="seconds"), _PERCENTILES, visit, _none_ended(visit))
 
 
-def _durations(row: Iterable[float | None], formats: Formats) -> list[str]:
-    return ["" if figure is None else formats.duration(figure) for figure in row]
-
-
-def failures(title: str, points: Points, told: Series, visit: Visit) -> Chart:
+def failures(title: str, points: Sequence[tuple[datetime, int]], told: Series, visit: Visit) -> Chart:
     """Counts of failures as bars."""
-    _, formats = visit.words.gettext, Formats(visit.language)
-    drawn = charts.stacked(
-        [(title, "bad", points)], step=told.step_seconds, zone=visit.zone, language=visit.language, until=told.until
-    )
-    rows = [[formats.moment(at, visit.zone), formats.number(figure)] for at, figure in points if figure]
-    return Chart(title, drawn, [began(visit), title], rows, _("No failure was counted."))
+    times = times_of((at for at, _ in points), visit)
+    series = [(title, "bad", [count for _, count in points])]
+    drawn = charts.stacked(times, series, step=told.step_seconds, until=told.until)
+    return chart(title, drawn, [title], visit, visit.words.gettext("No failure was counted."))
 
 
 def spark(figures: Sequence[float | None], visit: Visit, tone: str = "plain") -> Markup:
@@ -120,4 +104,4 @@ def spark(figures: Sequence[float | None], visit: Visit, tone: str = "plain") ->
         return Markup('<span class="none">{}</span>').format(formats.number(0) if known else _NOTHING)
     said = visit.words.gettext("%(most)s at most, %(last)s at the end")
     label = said % {"most": formats.number(max(known)), "last": formats.number(known[-1])}
-    return charts.spark(figures, label=label, tone=tone)
+    return charts.spark(tuple(figures), label=label, tone=tone)

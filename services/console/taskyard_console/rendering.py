@@ -7,17 +7,18 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import falcon.asgi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .cron_words import cron_words
 from .formats import Formats, zone_of
-from .json_text import json_text
+from .json_text import json_text, one_line
+from .kept import Kept
 from .navigation import ENTRIES
 from .plain_texts import plain_texts
 from .words import LANGUAGES
@@ -103,7 +104,7 @@ class Rendering:
         own = {
             "query": _query,
             "as_json": partial(json_text, indent=2),
-            "one_line": _one_line,
+            "one_line": one_line,
             "shell": shlex.quote,
             "pattern": _pattern,
             "is_large": _is_large,
@@ -117,6 +118,7 @@ class Rendering:
             languages=LANGUAGES,
             language=language,
             read_only=self._read_only,
+            kept=Kept(environment),
         )
         return environment
 
@@ -129,13 +131,14 @@ class Rendering:
 
 
 def _query(values: Mapping[str, Any]) -> str:
-    """A query string; what is None or empty is left out."""
-    return urlencode({name: value for name, value in values.items() if value not in (None, "", [])}, doseq=True)
+    """A query string; what is None or empty is left out. Of a list, each."""
+    given = ((name, value) for name, value in values.items() if value not in (None, "", []))
+    pairs = ((name, one) for name, value in given for one in (value if isinstance(value, list | tuple) else (value,)))
+    return "&".join(f"{_quoted(name)}={_quoted(str(one))}" for name, one in pairs)
 
 
-def _one_line(value: Any, most: int) -> str:
-    text = json_text(value)
-    return text if len(text) <= most else f"{text[:most]}…"
+# The same names stand in hundreds of addresses of a page.
+_quoted = lru_cache(10_000)(quote_plus)
 
 
 def _is_large(value: Any) -> bool:

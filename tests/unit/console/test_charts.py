@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from babel.support import NullTranslations
+from markupsafe import Markup
 
 import taskyard_console
 from taskyard_client import Statistics
@@ -25,14 +26,23 @@ VISIT: Any = SimpleNamespace(words=NullTranslations(), language="en", zone=UTC_Z
 GROUNDS = ("#ffffff", "#14181d")
 
 
-def points(*figures: float | None) -> list[tuple[datetime, float | None]]:
-    return [(AT + timedelta(minutes=n), figure) for n, figure in enumerate(figures)]
+def times(figures: charts.Figures) -> charts.Times:
+    """A minute apart."""
+    return charts.Times([AT + timedelta(minutes=n) for n, _ in enumerate(figures)], zone=UTC_ZONE, language="en")
+
+
+def lines(*series: tuple[str, charts.Figures], unit: str = "number") -> Markup:
+    return charts.lines(times(series[0][1]), series, unit=unit).svg
+
+
+def stacked(*series: tuple[str, str, charts.Figures], **more: Any) -> Markup:
+    return charts.stacked(times(series[0][2]), series, step=60, **more).svg
 
 
 def test_a_chart_has_neither_style_nor_script_nor_a_background() -> None:
     for drawn in (
-        charts.lines([(HOSTILE, points(1.0, 2.0)), ("b", points(3.0, 4.0))], zone=UTC_ZONE),
-        charts.stacked([(HOSTILE, "good", points(1.0)), ("b", "bad", points(2.0))], step=60, zone=UTC_ZONE),
+        lines((HOSTILE, [1.0, 2.0]), ("b", [3.0, 4.0])),
+        stacked((HOSTILE, "good", [1.0]), ("b", "bad", [2.0])),
     ):
         assert "<script" not in drawn
         assert "&lt;script" in drawn
@@ -41,33 +51,45 @@ def test_a_chart_has_neither_style_nor_script_nor_a_background() -> None:
 
 
 def test_a_chart_of_nothing_but_zeros_is_drawn_and_one_without_figures_is_not() -> None:
-    assert charts.lines([("a", points(0.0, 0.0, 0.0))], zone=UTC_ZONE).startswith("<svg")
-    assert charts.lines([("a", points(None, None))], zone=UTC_ZONE) == ""
-    assert charts.stacked([("a", "good", points(0.0, None))], step=60, zone=UTC_ZONE) == ""
-    none, nothing = ("a", "good", points(0.0, None)), ("b", "bad", points(None, None))
-    assert "<rect" in charts.stacked([none, nothing], step=60, zone=UTC_ZONE, with_all=True)
-    assert charts.stacked([nothing], step=60, zone=UTC_ZONE, with_all=True) == ""
-    assert charts.spark([], label="") == charts.spark([0, None], label="") == ""
+    assert lines(("a", [0.0, 0.0, 0.0])).startswith("<svg")
+    assert lines(("a", [None, None])) == ""
+    assert stacked(("a", "good", [0.0, None])) == ""
+    none, nothing = ("a", "good", [0.0, None]), ("b", "bad", [None, None])
+    assert "<rect" in stacked(none, nothing, with_all=True)
+    assert stacked(nothing, with_all=True) == ""
+    assert charts.spark((), label="") == charts.spark((0, None), label="") == ""
 
 
 def test_the_reader_who_points_at_a_place_is_told_its_time_and_figures() -> None:
-    drawn = charts.lines([("p50", points(1.0, 90.5)), ("p99", points(None, 3600.0))], zone=UTC_ZONE, unit="seconds")
+    drawn = lines(("p50", [1.0, 90.5]), ("p99", [None, 3600.0]), unit="seconds")
     assert re.findall(r"<title>(.*?)</title>", drawn, re.DOTALL) == [
         "31 Jan 2026, 00:00:00\np50: 1.0 s",
         "31 Jan 2026, 00:01:00\np50: 1 min 30 s\np99: 1 hr",
     ]
-    series = [("good", "good", points(1200.0, 0.0)), ("bad", "bad", points(0.0, 0.0))]
-    drawn = charts.stacked(series, step=60, zone=UTC_ZONE, with_all=True)
+    series = [("good", "good", [1200.0, 0.0]), ("bad", "bad", [0.0, 0.0])]
+    drawn = stacked(*series, with_all=True)
     assert re.findall(r"<title>(.*?)</title>", drawn, re.DOTALL) == [
         "31 Jan 2026, 00:00:00\ngood: 1,200",
         "31 Jan 2026, 00:01:00\ngood: 0\nbad: 0",
     ]
 
 
+def test_the_table_beside_a_chart_has_the_figures_of_each_time_that_has_one() -> None:
+    told = charts.lines(times([None, 1.0, 2.0]), [("p50", [None, 1.0, 90.5]), ("p99", [None] * 3)], unit="seconds")
+    assert told.rows == [("31 Jan 2026, 00:01:00", "1.0 s", ""), ("31 Jan 2026, 00:02:00", "1 min 30 s", "")]
+    told = charts.stacked(times([0, 1200, None]), [("a", "good", [0, 1200, None]), ("b", "bad", [0, 0, 0])], step=60)
+    assert told.rows == [("31 Jan 2026, 00:01:00", "1,200", "0")]
+    assert "b" not in re.findall(r">([^<]+)</text>", told.svg), "what never was is in the table alone"
+    assert charts.lines(times([None]), [("a", [None])]) == charts.NOTHING
+
+
 def test_a_bar_whose_time_is_not_over_is_pale() -> None:
     until = AT + timedelta(minutes=1, seconds=30)
-    drawn = charts.stacked([("a", "good", points(3.0, 1.0))], step=60, zone=UTC_ZONE, until=until)
-    assert ["fill-opacity" in bar for bar in re.findall(r"<rect [^>]*/>", drawn)] == [False, True]
+    drawn = stacked(("a", "good", [3.0, 1.0]), until=until)
+    over, not_over = re.findall(r"<path [^>]*/>", drawn)
+    assert ["fill-opacity" in path for path in (over, not_over)] == [False, True]
+    assert [path.count("M") for path in (over, not_over)] == [1, 1]
+    assert '"M0.0 ' in over
 
 
 def test_a_spark_tells_in_words_what_it_shows() -> None:
@@ -76,12 +98,12 @@ def test_a_spark_tells_in_words_what_it_shows() -> None:
     assert "<title>1,200 at most, 3 at the end</title>" in drawn
     assert over_time.spark([0, 0], VISIT) == '<span class="none">0</span>'
     assert over_time.spark([None], VISIT) == over_time.spark([], VISIT) == '<span class="none">\u2013</span>'
-    assert "<b>" not in charts.spark([1], label='"<b>')
+    assert "<b>" not in charts.spark((1,), label='"<b>')
 
 
 def test_statistics_without_attempts_do_not_say_that_nothing_was_measured() -> None:
-    times: dict[str, Any] = {"run": {}, "wait": {}}
-    none = {"succeeded": 0, "failed": 0, "retried": 0, "crashed": 0, "cancelled": 0, **times}
+    lasted: dict[str, Any] = {"run": {}, "wait": {}}
+    none = {"succeeded": 0, "failed": 0, "retried": 0, "crashed": 0, "cancelled": 0, **lasted}
     series = {"window": "hour", "step_seconds": 60, "from": AT, "to": AT, "types": [], "errors": []}
     told = Statistics.model_validate({**series, "points": [{"at": AT, **none}], "totals": none})
     assert [one.nothing for one in over_time.of_attempts(told, VISIT)] == ["No attempt that ended was counted."] * 3
@@ -89,24 +111,24 @@ def test_statistics_without_attempts_do_not_say_that_nothing_was_measured() -> N
 
 def test_a_spark_has_a_bar_for_each_figure_and_the_most_is_as_high_as_its_cell() -> None:
     [d] = re.findall(
-        r'<path fill="#d0453a" d="([^"]+)" />', charts.spark([8, 0, None, 1000], label="", tone="bad", height=28)
+        r'<path fill="#d0453a" d="([^"]+)" />', charts.spark((8, 0, None, 1000), label="", tone="bad", height=28)
     )
     assert re.findall(r"M([\d.]+) 27v-([\d.]+)", d) == [("0.0", "1.0"), ("90.0", "27.0")], "the least is seen, too"
 
 
 def test_a_gap_interrupts_a_line_and_a_point_alone_is_seen() -> None:
-    drawn = charts.lines([("a", points(1.0, 2.0, None, 3.0, None, 4.0, 5.0))], zone=UTC_ZONE)
+    drawn = lines(("a", [1.0, 2.0, None, 3.0, None, 4.0, 5.0]))
     paths = re.findall(r'<path[^>]* d="([^"]+)"', drawn)
     assert len(paths) == 3
     assert [path.endswith("h0") for path in paths] == [False, True, False]
 
 
 def test_bars_stand_on_each_other_and_the_least_is_seen() -> None:
-    drawn = charts.stacked([("a", "good", points(900.0)), ("b", "bad", points(1.0))], step=60, zone=UTC_ZONE)
-    bars = re.findall(r'<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" />', drawn)
-    (low_y, _), (high_y, high) = ((float(y), float(height)) for y, height in bars)
+    drawn = stacked(("a", "good", [900.0]), ("b", "bad", [1.0]))
+    bars = re.findall(r'<path d="M[\d.]+ ([\d.]+)v-([\d.]+)h[\d.]+v[\d.]+z" />', drawn)
+    (low_ground, low), (high_ground, high) = ((float(ground), float(height)) for ground, height in bars)
     assert high >= 1.0
-    assert high_y + high <= low_y + 0.11
+    assert high_ground <= low_ground - low + 0.11
 
 
 def test_lines_and_bars_are_told_apart_on_both_grounds_and_without_colour() -> None:

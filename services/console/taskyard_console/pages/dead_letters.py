@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import falcon
@@ -14,6 +15,7 @@ from taskyard_client.models import Task
 from taskyard_client.pages import Page as Rows
 
 from ..filters import asked_of_dead_letters, faults_of, for_api
+from ..kept import row_of
 from ..page import Page
 from ..parts import part
 from ..rendering import Rendering
@@ -42,13 +44,14 @@ class DeadLetters(Page):
             )
         except (Invalid, falcon.HTTPBadRequest) as e:
             faults = faults_of(e)
-        plain = plain_query(asked)
+        plain, now = plain_query(asked), datetime.now(UTC)
         self.rendering.show(
             resp,
             visit,
             "dead_letters.html",
             status=falcon.HTTP_UNPROCESSABLE_ENTITY if faults else falcon.HTTP_OK,
-            page=page,
+            rows=[row_of(task, now) for task in page.items],
+            next_cursor=page.next_cursor,
             faults=faults,
             groups=groups,
             suggested=suggested,

@@ -65,7 +65,7 @@ class OneError(Page):
             part(visit.api.timeline(group.last_task_id, order="newest", limit=EVENTS, log=False)),
             part(visit.api.dead_letters.page(limit=1, **letters)),
         )
-        points = [(point.at, float(point.failures)) for point in group.points]
+        points = [(point.at, point.failures) for point in group.points]
         title = visit.words.gettext("Failed attempts")
         self.rendering.show(
             resp,

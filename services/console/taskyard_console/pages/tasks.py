@@ -16,8 +16,9 @@ from taskyard_client.pages import Page as Rows
 
 from ..access import READ
 from ..addresses import local
-from ..columns import COLUMNS, FIGURES, STANDARD
+from ..columns import COLUMNS, STANDARD, shown
 from ..filters import STATES, TEXTS, TIMES, asked_of_tasks, faults_of, for_api, states_shown
+from ..kept import row_of
 from ..page import Page
 from ..rendering import Rendering
 from ..suggestions import Suggestions
@@ -46,13 +47,14 @@ class Tasks(Page):
             page = await visit.api.tasks_page(cursor=cursor, limit=asked["limit"], **for_api(asked, visit))
         except (Invalid, falcon.HTTPBadRequest) as e:
             faults = faults_of(e)
-        plain = plain_query(asked)
+        plain, chosen, now = plain_query(asked), asked["column"] or STANDARD, datetime.now(UTC)
         self.rendering.show(
             resp,
             visit,
             "tasks.html",
             status=falcon.HTTP_UNPROCESSABLE_ENTITY if faults else falcon.HTTP_OK,
-            page=page,
+            rows=[row_of(task, now, chosen) for task in page.items],
+            next_cursor=page.next_cursor,
             faults=faults,
             suggested=suggested,
             asked=asked,
@@ -60,14 +62,13 @@ class Tasks(Page):
             query=urlencode(plain, doseq=True),
             states=STATES,
             live_states=states_shown(asked),
-            columns=asked["column"] or STANDARD,
+            chosen=chosen,
+            columns=shown(chosen, visit.words),
             titles={name: visit.words.gettext(title) for name, title in COLUMNS.items()},
-            figures=FIGURES,
             standing=standing(visit.words.gettext),
             saved=visit.cookies.views(req.cookies),
             longest_title=MOST_CHARACTERS,
             most_rows=MOST_ROWS,
-            now=datetime.now(UTC),
         )
 
 

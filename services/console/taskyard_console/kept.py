@@ -1,0 +1,101 @@
+"""Parts of pages that are made once for the same values: a list has hundreds of them, a live page the most of them
+again, and a template engine takes longer to write them than the API to read them.
+
+They are the macros of templates/kept.html. A template that is imported without a context sees neither the reader nor
+the page, so what a macro made depends on its arguments alone. Nothing is ever out of date, and nothing has to be told
+when something changes: other values are other arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from taskyard_client.models import Progress, Task
+
+from .json_text import one_line
+
+# Of each macro, in each language: ten full pages of a list. A row has about a kilobyte.
+MOST = 2_000
+_MOST_CHARACTERS = 120
+_MOST_BESIDE_NAME = 3
+# A row cuts it at a word before.
+_MOST_OF_MESSAGE = 200
+
+
+class Kept:
+    """The macros, for the language and the path of one environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> Callable[..., Markup]:
+        """Once for each. Raises AttributeError for what is no macro of the template."""
+        macro = getattr(self._environment.get_template("kept.html").module, name)
+        # By their types, too: what is marked as safe equals the same text that is not, and must be told from it.
+        self.__dict__[name] = found = lru_cache(MOST, typed=True)(macro)
+        return found
+
+    def each(self, name: str, values: Iterable[Any], *more: Any) -> Markup:
+        """Of each value, behind each other: calls out of a template take longer than to look a part up."""
+        make = getattr(self, name)
+        return Markup("".join([make(value, *more) for value in values]))  # noqa: S704 - macros escape
+
+
+class TaskRow(NamedTuple):
+    """What the lists of tasks show of one, as values that can be compared. Its texts are as the API has them: what is
+    marked as safe would be taken for the same."""
+
+    id: UUID
+    name: str
+    state: str
+    queue: str
+    attempt: int
+    max_attempts: int
+    created_at: datetime | None
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    discarded_at: datetime | None
+    lasted: timedelta | None
+    worker: str
+    submitted_by: str
+    tags: Sequence[str]
+    tags_beside_name: Sequence[str]
+    code: str | None
+    message: str
+    progress: Progress | None
+    params: str
+
+
+def row_of(task: Task, now: datetime, columns: Sequence[str] = ()) -> TaskRow:
+    is_running, error, tags = task.state == "running", task.error, tuple(task.tags)
+    until = task.finished_at or (now if is_running else None)
+    return TaskRow(
+        task.id,
+        task.name,
+        task.state,
+        task.queue,
+        task.attempt,
+        task.max_attempts,
+        task.created_at,
+        task.run_at,
+        task.started_at,
+        task.finished_at,
+        task.discarded_at,
+        until - task.started_at if until and task.started_at else None,
+        task.worker or "",
+        task.submitted_by or "",
+        tags,
+        () if "tags" in columns else tags[:_MOST_BESIDE_NAME],
+        error.code if error else None,
+        error.message[:_MOST_OF_MESSAGE] if error else "",
+        task.progress if is_running else None,
+        one_line(task.params, _MOST_CHARACTERS) if "params" in columns else "",
+    )
