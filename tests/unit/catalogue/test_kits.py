@@ -284,6 +284,18 @@ def test_a_manifest_imports_no_library(kit: str) -> None:
     assert set(done.stdout.split()) == {"taskyard_kits", f"taskyard_kits.{kit}"}
 
 
+def test_a_worker_has_no_library_in_memory_that_its_kits_only_need_in_tasks() -> None:
+    program = (
+        "import sys; from taskyard.catalogue import kits; from taskyard.settings import Settings;"
+        "loaded = kits.load(Settings(kits=('files', 'mail')));"
+        "needed = {library for kit in set(loaded.kits.values()) for library in kit.libraries};"
+        "print(len(loaded.kits), len(needed), sorted(needed & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    types, libraries, imported = done.stdout.split(maxsplit=2)
+    assert (int(types) > 5, int(libraries) > 5, imported.strip()) == (True, True, "[]")
+
+
 HOOK = """
 from taskyard import Hook
 
