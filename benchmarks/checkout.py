@@ -132,6 +132,7 @@ class Stack:
         """Nothing is accepted before a worker has registered them."""
         with self.worker():
             wait_for(lambda: self.accepts(SINGLE), 30, "the task types to be known", every=0.1)
+            self.wait_until_all_are_recorded()
 
     def submit(self, requests: Sequence[bytes], count: int) -> float:
         """So many of them in turn, over HTTP, 32 connections, every task durable before its 202. Returns requests a

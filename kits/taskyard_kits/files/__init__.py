@@ -11,6 +11,7 @@ KIT = Kit(
         "taskyard_kits.files.documents.tasks",
     ),
     queues=("high_priority", "default", "low_priority"),
+    libraries=("PIL", "defusedxml", "mammoth", "markdown_it", "openpyxl", "turbohtml", "typst"),
     settings="taskyard_kits.files.settings:FileSettings",
     schedules=(StandingSchedule(name="files.cleanup_old daily", task="files.cleanup_old", cron="0 2 * * *"),),
 )

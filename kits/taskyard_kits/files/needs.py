@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, BinaryIO
 
-from PIL import TiffImagePlugin
-
 # A picture of a 64-megapixel camera.
 MAX_PIXELS = 64_000_000
 MIB = 1024**2
@@ -163,6 +161,8 @@ def _coefficients(layers: list[tuple[int, int, int, int]], size: tuple[int, int]
 def _tiff_buffers(image: Any, file: BinaryIO) -> int:
     """A strip or tile, which may be larger than the image, is read as a whole and unpacked as a whole. Where it is
     compressed, libtiff maps the file."""
+    from PIL import TiffImagePlugin
+
     tags = image.tag_v2
     if TiffImagePlugin.TILEWIDTH in tags:
         w, h = tags[TiffImagePlugin.TILEWIDTH], tags[TiffImagePlugin.TILELENGTH]

@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from PIL import Image
-
 from taskyard.domain.errors import TaskError
 from taskyard_kits import confined
 from taskyard_kits.confined import Check, Died
 
-from .decoder import FORMATS
 from .memory import MIB, Memory, NotAsMuch
 from .needs import HEADER_BYTES, MAX_PIXELS, OWN_BYTES
 
-_SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+# Of what the decoder makes: content type, ending of a name.
+_KINDS = {"JPEG": ("image/jpeg", "jpg"), "PNG": ("image/png", "png"), "WEBP": ("image/webp", "webp")}
 _DECODER = f"{__package__}.decoder"
 
 
@@ -55,12 +53,15 @@ def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check
             content = decoder.rest()
     finally:
         memory.give_back(taken)
-    kind = made["kind"]
-    return Thumbnail(content, Image.MIME[kind], _SUFFIX[kind], made["width"], made["height"])
+    return Thumbnail(content, *_KINDS[made["kind"]], made["width"], made["height"])
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
     """Width and height of an image of ours."""
+    from PIL import Image
+
+    from .decoder import FORMATS
+
     with Image.open(file, formats=FORMATS) as image:
         return image.size
 

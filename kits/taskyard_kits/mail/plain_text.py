@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from turbohtml import TokenType, tokenize
+if TYPE_CHECKING:
+    from turbohtml import TokenType
 
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "figure", "footer", "form"}
@@ -38,6 +40,8 @@ def of_html(html: str) -> str:
 
 
 def _parts(html: str) -> Iterator[str]:
+    from turbohtml import TokenType, tokenize
+
     unseen = 0
     links: list[str] = []
     for token in tokenize(html):
@@ -61,7 +65,7 @@ def _address(links: list[str]) -> str:
 
 
 def _space(kind: TokenType, tag: str) -> str:
-    if kind is TokenType.END_TAG:
+    if kind is kind.END_TAG:
         return "\n" if tag in _BLOCKS and tag != "li" else ""
     if tag == "li":
         return "\n- "

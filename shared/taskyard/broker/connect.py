@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -51,6 +52,9 @@ def make_redis(
         "max_connections": max_connections,
         "retry": Retry(NoBackoff(), 0),
         "command_packer": Packer(),
+        # At each connection a command less, and what it takes to find the version of redis-py in its metadata.
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),  # of Redis Enterprise
     }
     if (where := parse_sentinel_url(url)) is not None:
         server, sentinel = _split(where)

@@ -39,6 +39,8 @@ class Kit:
     `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
     `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set. `hooks` name classes, `module:Class`, that watch every
     run of a process that loads the kit (`taskyard.Hook`). `schedules` are made once, when their type first registers.
+    `libraries` are those that its tasks import when they run: a kit is left out where one is missing, as where a module
+    cannot import one.
     `forks`: whether a process that has imported the modules may be forked; else each child of its workers imports them.
 
     Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
@@ -52,6 +54,7 @@ class Kit:
     hooks: tuple[str, ...] = ()
     schedules: tuple[StandingSchedule, ...] = ()
     forks: bool = True
+    libraries: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -98,6 +99,7 @@ def load(settings: Settings, queues: Collection[str] | None = None) -> Loaded:
     left_out: list[LeftOut] = []
     for one in _wanted(every, settings, queues):
         try:
+            _look_for_libraries(one)
             if one.kit.settings is not None:
                 _import(one, one.kit.settings.partition(":")[0])
             found, its_hooks = _types_of(one), list(_hooks_of(one))
@@ -197,6 +199,14 @@ def _import(one: Installed, name: str) -> ModuleType:
         if isinstance(e, ImportError) and not _is_of(one.kit, e.name or ""):
             raise _Missing(LeftOut(one.kit.name, name, _said(e), one.install)) from e
         raise KitsUnusable(f"the kit {one.kit.name!r}, {name}: {_said(e)}") from e
+
+
+def _look_for_libraries(one: Installed) -> None:
+    """Those that its tasks import: none of them is imported here."""
+    for library in one.kit.libraries:
+        if find_spec(library) is None:
+            error = ModuleNotFoundError(f"No module named {library!r}")
+            raise _Missing(LeftOut(one.kit.name, one.kit.modules[0], _said(error), one.install))
 
 
 def _is_of(kit: Kit, module: str) -> bool:

@@ -226,7 +226,7 @@ def test_what_was_answered_is_let_go_while_an_older_one_hangs(api: Api, monkeypa
             let_go.wait(10)
         return submit(conn, tasks)
 
-    monkeypatch.setattr("taskyard_api.submission.submit", hanging)
+    monkeypatch.setattr("taskyard_api.submission.submit_first", hanging)
     with connect(api) as wire, connect(api) as other:
         warm(api, wire)
         other.sendall(post(api, {**ECHO, "tags": ["hang"]}))

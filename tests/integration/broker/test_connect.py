@@ -57,6 +57,13 @@ def behind_tls(redis_url: str, authority: Authority, *, wants_clients: bool) -> 
         yield proxy.through(redis_url).replace("redis://", "rediss://")
 
 
+def test_a_connection_does_not_tell_the_version_of_redis_py_which_it_would_have_to_look_up(redis_url: str) -> None:
+    with make_redis(redis_url) as client, redis.Redis.from_url(redis_url) as usual:
+        told = {one["id"]: one["lib-name"] for one in client.client_list()}
+        told |= {one["id"]: one["lib-name"] for one in usual.client_list()}
+        assert (told[str(client.client_id())], told[str(usual.client_id())]) == ("", "redis-py")
+
+
 def test_tls_with_a_private_authority_and_a_client_certificate(redis_url: str, authority: Authority) -> None:
     mine = authority.sign("client")
     files = {"redis_ca_file": authority.certificate, "redis_cert_file": mine.certificate, "redis_key_file": mine.key}

@@ -174,6 +174,21 @@ def test_a_kit_whose_library_is_missing_is_left_out_with_one_line_that_says_what
     ]
 
 
+def test_a_kit_whose_tasks_would_import_a_missing_library_is_left_out_like_one_whose_modules_do(
+    installed: Installs,
+) -> None:
+    installed(rest="libraries=('json', 'no_such_library')")
+    (left_out,) = load().left_out
+    assert (left_out.kit, left_out.module) == ("billing", "billing_kit.tasks")
+    assert left_out.error == "ModuleNotFoundError: No module named 'no_such_library'"
+    assert left_out.install == "acme-billing[billing]"
+
+
+def test_libraries_that_tasks_import_are_not_imported_to_look_for_them(installed: Installs) -> None:
+    installed(rest="libraries=('own_library',)", own_library="raise RuntimeError('imported')")
+    assert load().left_out == ()
+
+
 def test_a_kit_whose_settings_need_a_missing_library_is_left_out(installed: Installs) -> None:
     installed(rest="settings='billing_kit.settings:Settings'", **{"billing_kit.settings": "import no_such_library"})
     (left_out,) = load().left_out
@@ -267,6 +282,18 @@ def test_a_manifest_imports_no_library(kit: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert set(done.stdout.split()) == {"taskyard_kits", f"taskyard_kits.{kit}"}
+
+
+def test_a_worker_has_no_library_in_memory_that_its_kits_only_need_in_tasks() -> None:
+    program = (
+        "import sys; from taskyard.catalogue import kits; from taskyard.settings import Settings;"
+        "loaded = kits.load(Settings(kits=('files', 'mail')));"
+        "needed = {library for kit in set(loaded.kits.values()) for library in kit.libraries};"
+        "print(len(loaded.kits), len(needed), sorted(needed & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    types, libraries, imported = done.stdout.split(maxsplit=2)
+    assert (int(types) > 5, int(libraries) > 5, imported.strip()) == (True, True, "[]")
 
 
 HOOK = """

@@ -6,8 +6,6 @@ import io
 import zipfile
 from typing import Any, BinaryIO
 
-import defusedxml
-
 MIB = 1024**2
 MAX_TEXT_BYTES = 4 * MIB
 MAX_DOCX_BYTES = 32 * MIB
@@ -47,6 +45,8 @@ def of_docx(file: BinaryIO) -> str:
     """Raises TooLarge, and what mammoth and defusedxml raise."""
     content = io.BytesIO(file.read())  # mammoth asks a file for its path, which a descriptor has not
     _check(content)
+    import defusedxml
+
     # Before mammoth takes its parser from there.
     harden: Any = defusedxml
     harden.defuse_stdlib()

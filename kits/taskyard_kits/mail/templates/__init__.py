@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 LANGUAGES = ("en", "de", "fr", "hu")
 
@@ -42,6 +43,8 @@ def render(name: str, language: str, **values: Any) -> Parts:
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
     return Environment(
         loader=PackageLoader(__name__, "."),
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
