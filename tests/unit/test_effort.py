@@ -10,9 +10,12 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 import pytest
 
+from taskyard.admission import parameters
 from taskyard.admission.bodies import SubmitTask
+from taskyard.catalogue import effort
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
@@ -20,6 +23,7 @@ from taskyard.catalogue.sizes import size_of
 from taskyard.lifecycle.submit import NewTask
 from taskyard_api import bodies, views
 from taskyard_api.admission import Admission
+from taskyard_api.alike import Alike
 from taskyard_api.auth import Caller
 from taskyard_api.bodies import Body
 from taskyard_api.heavy import HeavyWork
@@ -166,3 +170,28 @@ def test_costly_checks_of_a_small_body_leave_the_event_loop() -> None:
     looked = Looked()
     assert looked.admit([{"a": "a" * 10_000}] * 2, {"properties": {"a": {"pattern": "a[ab]{3000}c|a$"}}})
     assert looked.aside > 0
+
+
+def test_types_that_are_met_for_the_first_time_share_the_effort_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"pattern": "a[ab]{3000}c|a$"}}}
+    specs = [compile_spec(spec_named(f"own.costly_{n}", params=schema)) for n in range(20)]
+    served = {spec.name: frozenset({spec.queue}) for spec in specs}
+    registry = TypeRegistry(_admitting={spec.name: spec for spec in specs}, _serving=served)
+    types: Any = type("Types", (), {"registry": registry})
+    admission = Admission(types, Cipher([]), cast(Any, None), cast(Any, None), life=timedelta(hours=1))
+    raw = views.encode({"tasks": [{"name": spec.name, "params": {"a": "a" * 1_500}} for spec in specs]})
+    body = Body(orjson.loads(raw), raw, size_of(raw), UUID(int=1), HeavyWork(), cast(Any, None))
+    assert body.is_small
+    context: Any = type("Context", (), {"request_id": "r", "traceparent": None})
+    context.caller = Caller(UUID(int=1), "ci", frozenset({"submit"}))
+    spent: list[float] = []
+
+    def noted(share: float) -> bool:
+        spent.append(share)
+        return effort.take_check(share)
+
+    monkeypatch.setattr(parameters, "take_check", noted)
+    assert Alike(admission, types, Cipher([])).batch(body, context) is None
+    assert sum(spent[:-1]) < 0.1 < sum(spent), "of one task's time at the worst; twenty times as much without the bound"

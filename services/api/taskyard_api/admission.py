@@ -21,7 +21,7 @@ from taskyard.admission.admit import (
 )
 from taskyard.admission.bodies import StepBody, SubmitTask
 from taskyard.admission.wishes import PlainWish, Served
-from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
+from taskyard.catalogue.effort import Effort, NotNow, before_explaining, current, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.sizes import Size
@@ -139,7 +139,7 @@ class Admission:
 
     def admit_at_once(self, wanted: Sequence[SubmitTask], context: RequestContext, size: Size) -> Admitted | None:
         """The same for a small body, where nothing has to be looked up for it, and nothing explained; otherwise None.
-        Raises Invalid, QueueNotAllowed."""
+        Spends the effort of its caller, where that has some. Raises Invalid, QueueNotAllowed."""
         registry = self._types.registry
         for item in wanted:
             if item.callback_url or item.callback_on or not _is_settled(registry, item):
@@ -150,7 +150,7 @@ class Admission:
                     return None
         call = partial(self._admit, wanted, registry, (), (), context, size, False, None)
         try:
-            return spend(effort_on_the_loop(), call)
+            return spend(current() or effort_on_the_loop(), call)
         except NotNow:
             return None
 

@@ -68,24 +68,29 @@ class Alike:
     def tasks(self, entries: Sequence[Any], context: RequestContext, size: Size) -> list[NewTask] | None:
         """Those that the entries of a small body ask for, likewise."""
         with suppress(NotNow, Refused, ValidationError):
-            firsts: dict[str, _First] = {}
-            for entry in entries:
-                if type(entry) is not dict or entry.keys() != _NAMES or type(entry["params"]) is not dict:
-                    return None
-                name = entry["name"]
-                if type(name) is not str:
-                    return None
-                if name not in firsts:
-                    first = self._first(name, entry, context, size)
-                    if first is None:
-                        return None
-                    firsts[name] = first
-            return spend(effort_on_the_loop(), partial(self._like, firsts, entries, context, size))
+            return spend(effort_on_the_loop(), partial(self._tasks, entries, context, size))
         return None
+
+    def _tasks(self, entries: Sequence[Any], context: RequestContext, size: Size) -> list[NewTask] | None:
+        """Raises NotNow, Refused, ValidationError."""
+        firsts: dict[str, _First] = {}
+        for entry in entries:
+            if type(entry) is not dict or entry.keys() != _NAMES or type(entry["params"]) is not dict:
+                return None
+            name = entry["name"]
+            if type(name) is not str:
+                return None
+            if name not in firsts:
+                first = self._first(name, entry, context, size)
+                if first is None:
+                    return None
+                firsts[name] = first
+        return self._like(firsts, entries, context, size)
 
     def _like(
         self, firsts: dict[str, _First], entries: Sequence[Any], context: RequestContext, size: Size
     ) -> list[NewTask] | None:
+        """Raises NotNow."""
         tasks = []
         for entry in entries:
             first = firsts[entry["name"]]

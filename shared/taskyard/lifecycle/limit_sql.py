@@ -83,11 +83,14 @@ SELECT t.id FROM unnest(CAST(:queues AS text[]), CAST(:counts AS int8[])) q(name
     ORDER BY id DESC LIMIT q.count
 ) t
 """)
+# A range, though of one state only (store/live_tasks.py): else the planner may walk the primary key, through all that
+# waits in other queues.
 QUEUED = sa.text("""
 SELECT t.queue, t.id, t.limited FROM unnest(CAST(:queues AS text[]), CAST(:afters AS uuid[])) q(name, after)
 CROSS JOIN LATERAL (
     SELECT queue, id, limited FROM task
-    WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL AND id > q.after ORDER BY id LIMIT :page
+    WHERE queue = q.name AND state BETWEEN 'queued' AND 'queued' AND finished_at IS NULL AND id > q.after
+    ORDER BY state, id LIMIT :page
 ) t ORDER BY t.id
 """)
 # They are claimed from the ledger: no worker meets them as messages.

@@ -193,6 +193,7 @@ def _submit_at_once(
     if number < len(tasks):
         done = written(conn, tasks, [])
     else:
+        held_back = set(waiting or ())
         ends = {
             life: None if life is None else now + timedelta(seconds=life) for life in {t.life_seconds for t in tasks}
         }
@@ -202,7 +203,7 @@ def _submit_at_once(
                 for t in tasks
             ],
             [Change(t.id, t.name, t.queue, _QUEUED, 0, t.workflow_id) for t in tasks],
-            [Publication(t.id, t.queue, 1) for t in tasks if not waiting or t.id not in waiting],
+            [Publication(t.id, t.queue, 1) for t in tasks if t.id not in held_back],
             wakes_scheduler=waiting is not None,
         )
     if outbox_id is not None:

@@ -42,14 +42,22 @@ class Prepared:
             conn._handle_dbapi_exception(e, str(self._statement), None, None, None)
 
     def _row(self, raw: BoundedConnection, value: bytes) -> tuple[Any, ...]:
+        try:
+            result = self._carried_out(raw, value)
+        except errors.InvalidSqlStatementName:  # psycopg deallocates everything after a ROLLBACK: nothing was done
+            self._known.discard(raw)
+            result = self._carried_out(raw, value)
+        transformer = Transformer(raw)
+        transformer.set_pgresult(result)
+        return transformer.load_row(0, tuple) or ()
+
+    def _carried_out(self, raw: BoundedConnection, value: bytes) -> pq.abc.PGresult:
         if raw not in self._known:
             raw.pgconn.send_prepare(self._name, self._sql)
             _result(raw)
             self._known.add(raw)
         raw.pgconn.send_query_prepared(self._name, [value])
-        transformer = Transformer(raw)
-        transformer.set_pgresult(_result(raw))
-        return transformer.load_row(0, tuple) or ()
+        return _result(raw)
 
 
 def _result(raw: BoundedConnection) -> pq.abc.PGresult:

@@ -16,7 +16,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from taskyard.lifecycle.submit import NewTask, submit
+from taskyard.lifecycle.submit import NewTask, submit_first
 from taskyard.store import ledger
 from taskyard_api import short_way
 from taskyard_api.admission import Admission
@@ -224,7 +224,7 @@ def test_what_was_answered_is_let_go_while_an_older_one_hangs(api: Api, monkeypa
         if any(task.tags == ["hang"] for task in tasks):
             hung.set()
             let_go.wait(10)
-        return submit(conn, tasks)
+        return submit_first(conn, tasks)
 
     monkeypatch.setattr("taskyard_api.submission.submit_first", hanging)
     with connect(api) as wire, connect(api) as other:

@@ -99,6 +99,23 @@ def test_a_serialisation_failure_is_retried_a_few_times_and_then_raised(engine: 
     assert len(tries) == 3
 
 
+def test_a_statement_that_was_deallocated_is_prepared_again(database_url: str) -> None:
+    engine = ledger.make_engine(database_url, pool_size=1)
+
+    def fails(conn: Connection) -> None:
+        one(conn)
+        raise ZeroDivisionError
+
+    ledger.run(engine, lambda conn: submit(conn, [new()]))
+    for _ in range(7):  # psycopg prepares it
+        ledger.run(engine, one)
+    with pytest.raises(ZeroDivisionError):  # and after a ROLLBACK deallocates all that its session has prepared
+        ledger.run_transaction(engine, fails)
+    for _ in range(2):
+        assert ledger.run(engine, lambda conn: submit(conn, [new()])).outbox_ids
+    engine.dispose()
+
+
 @pytest.mark.parametrize("state", ["22P05", "23505", "42601", "P0001"])
 def test_an_error_in_a_statement_does_not_count_as_unavailable(engine: Engine, state: str) -> None:
     def verb(conn: Connection) -> None:
