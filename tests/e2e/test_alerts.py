@@ -72,6 +72,7 @@ def test_a_healthy_stack_under_load_fires_no_alert_and_one_without_workers_does(
         assert fired == [], fleet.logs()
 
         worker.send_signal(signal.SIGKILL)
+        worker.wait(10)  # until then its children live, and may take one more
         fleet.submit("tests.effect")
         expected = {"TaskyardWorkersDown", "TaskyardTargetDown", "TaskyardNoWorkerForQueue"}
         wait_for(lambda: firing(seen) >= expected, 90, f"{expected} to fire")
