@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from taskyard.broker.names import Names
-from taskyard.broker.publisher import Publisher
+from taskyard.broker.publisher import make_publisher
 from taskyard.domain.tasks import Publication
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
@@ -77,12 +77,12 @@ def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_pos
     assert sorted(set(effects(fleet.effects))) == sorted(running + waiting)
 
 
-def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: redis.Redis) -> None:
+def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: redis.Redis, redis_url: str) -> None:
     register_kits(fleet.engine, "tests.support.effects")
     fleet.start_api()
     fleet.start_scheduler()
     ids = [fleet.submit("tests.effect") for _ in range(5)]
-    publisher = Publisher(redis_client, Names())
+    publisher = make_publisher(redis_url, Names())
     again = [Publication(UUID(i), "default", n) for i in ids for n in (1, 1, 2)]
     for publication in again:
         publisher.publish([publication])

@@ -43,7 +43,7 @@ class Publisher:
     for many messages at once. What was given back does not wait a second time: its id goes to the head (LPUSH).
 
     All or nothing: a payload without its id, after a broken connection or from a truncated append-only file, would look
-    like a waiting message.
+    like a waiting message. `client` is one of `make_redis`, which packs a queue's messages at once.
     """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:

@@ -67,7 +67,13 @@ def test_explain_prints_who_holds_a_limit_in_the_language_of_the_terminal(api: A
         return done.stdout.splitlines()
 
     _, reason, *holders = shown(LANG="hu_HU.UTF-8")
-    assert reason.split(maxsplit=1) == ["limited", "A(z) crm korlátjára vár, amelyet más feladatok kimerítenek."]
+    assert reason.split(maxsplit=1) == [
+        "limited",
+        (
+            "A(z) crm korlátjára vár, amelyet más feladatok kimerítenek."
+            " A várakozási sorának erre váró feladatai között a(z) 1. helyen áll."
+        ),
+    ]
     assert [line.split()[:3] for line in holders[:5]] == [[i, "diagnostics.echo", "queued"] for i in ids[:5]]
     assert holders[5].split() == ["+", "2"]
     assert "other tasks use up" in shown(LANG="C.UTF-8")[1]
