@@ -120,15 +120,16 @@ CONSEQUENCES = (
         edges=into(State.RUNNING),
         needs={"unique_hold": "t.unique_hold"},
         statement="""
-    DELETE FROM unique_key u USING moved m
-    WHERE {here} AND {unique_hold} = 'waiting' AND u.task_id = m.id AND u.hold = 'waiting'""",
+    DELETE FROM unique_key WHERE hold = 'waiting' AND task_id = ANY (ARRAY(
+        SELECT id FROM moved m WHERE {here} AND {unique_hold} = 'waiting'))""",
     ),
     Consequence(
         name="freed_keys",
         edges=into(*FINAL),
         needs={"unique_hold": "t.unique_hold"},
         statement="""
-    DELETE FROM unique_key u USING moved m WHERE {here} AND {unique_hold} IS NOT NULL AND u.task_id = m.id""",
+    DELETE FROM unique_key WHERE task_id = ANY (ARRAY(
+        SELECT id FROM moved m WHERE {here} AND {unique_hold} IS NOT NULL))""",
     ),
     # What waits for a limit is not published: lifecycle/limits.py.
     Consequence(

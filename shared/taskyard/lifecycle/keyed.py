@@ -38,13 +38,15 @@ ORDER BY x.name, x.key
 ON CONFLICT (name, key) DO NOTHING
 """)
 
-# Without a row, the holder is of this very transaction.
+# Without a row, the holder is of this very transaction. Each value is a query of its own, so that it is looked up: of a
+# join with tables in which little stands, PostgreSQL plans to read them whole, and the plan is kept.
 _HOLDERS = sa.text("""
-SELECT x.task_id, u.task_id AS holder, h.queue
-FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid)
-JOIN unique_key u ON u.name = x.name AND u.key = x.key AND u.task_id <> x.task_id
-LEFT JOIN task h ON h.id = u.task_id
-WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
+SELECT x.task_id, x.holder, (SELECT h.queue FROM task h WHERE h.id = x.holder) AS queue
+FROM (
+    SELECT task_id, (SELECT u.task_id FROM unique_key u WHERE u.name = g.name AND u.key = g.key) AS holder
+    FROM json_to_recordset(CAST(:batch AS json)) AS g(name text, key text, task_id uuid)
+) x
+WHERE x.holder <> x.task_id AND (SELECT t.id FROM task t WHERE t.id = x.task_id) IS NULL
 """)
 
 # In one order, as all keys are taken.
