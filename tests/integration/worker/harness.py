@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -136,10 +137,10 @@ class Harness:
 
     # Parts
 
-    def claim_table(self, threads: int = 4) -> ClaimTable:
+    def claim_table(self, threads: int = 4, clock: Callable[[], float] = time.monotonic) -> ClaimTable:
         slots = SlotTable.create(table_size(threads))
         slots.hand_down()
-        return ClaimTable(slots, threads=threads)
+        return ClaimTable(slots, threads=threads, clock=clock)
 
     def child(self, table: ClaimTable | None = None, **overrides: Any) -> ConsumingChild:
         return ConsumingChild(self, table or self.claim_table(), **overrides)
