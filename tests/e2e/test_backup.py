@@ -71,6 +71,7 @@ def reconcile(fleet: Fleet) -> tuple[int, dict[str, object]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_what_was_accepted_before_the_backup_ends_after_it_was_put_back_on_empty_servers(site: Site) -> None:
     database_url, redis_url = site.servers("old")
     migrate.upgrade(database_url)

@@ -228,6 +228,7 @@ def test_a_wait_uses_the_event_stream(stack: Fleet) -> None:
     assert transport.seen == {"POST": 1, "stream": 1, "GET": 1}
 
 
+@pytest.mark.long
 def test_a_wait_asks_with_growing_pauses_where_streams_do_not_come_through(stack: Fleet) -> None:
     class Hasty(Counting):
         """A proxy that answers neither streams nor what takes long."""
@@ -248,6 +249,7 @@ def test_a_wait_asks_with_growing_pauses_where_streams_do_not_come_through(stack
     assert 3 <= transport.seen["GET"] <= 12, "without growth it would be twenty or more"
 
 
+@pytest.mark.long
 def test_followers_and_waits_outlive_a_restart_of_the_api(stack: Fleet) -> None:
     with Client(url_of(stack), KEY) as client:
         task = client.submit(SLEEP, {"seconds": 12})
@@ -268,6 +270,7 @@ def test_followers_and_waits_outlive_a_restart_of_the_api(stack: Fleet) -> None:
     assert len(told) == len(set(told)), "nothing twice"
 
 
+@pytest.mark.long
 def test_the_deadline_bounds_all_attempts_together(stack: Fleet) -> None:
     with Proxy(("127.0.0.1", stack.port)) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
@@ -374,6 +377,7 @@ assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
 """
 
 
+@pytest.mark.long
 def test_a_forked_process_has_connections_of_its_own(stack: Fleet) -> None:
     """As after gunicorn's preload: on a shared connection answers would go to the wrong process."""
     command = [sys.executable, "-c", _FORKING, url_of(stack), KEY]

@@ -51,6 +51,7 @@ def waiting_echoes(fleet: Fleet) -> int:
     return int(fleet.query("SELECT count(*) AS n FROM task WHERE finished_at IS NULL")[0].n)
 
 
+@pytest.mark.long
 def test_the_part_that_is_missing_is_named_in_production_too_and_no_echo_is_left(fleet: Fleet) -> None:
     """One installation: without a scheduler, whole, with a worker that hangs, and without a worker."""
     fleet.environment["TASKYARD_DIAGNOSTICS"] = "0"
@@ -94,6 +95,7 @@ def test_the_part_that_is_missing_is_named_in_production_too_and_no_echo_is_left
     wait_for(lambda: waiting_echoes(fleet) == 0, 10, "the echoes to be cancelled")
 
 
+@pytest.mark.long
 def test_redis_and_postgresql_are_named_when_they_are_away(
     own_fleet: Fleet, own_valkey: Valkey, own_postgres: Postgres
 ) -> None:

@@ -22,6 +22,7 @@ def lines(fleet: Fleet, service: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("hanging", ["traces", "reports"])
+@pytest.mark.long
 def test_receivers_that_are_away_or_hang_cost_what_was_for_them_and_nothing_else(fleet: Fleet, hanging: str) -> None:
     """One hangs, and nothing listens at the address of the other."""
     with collector() as otlp, sentry_server() as sentry:

@@ -21,6 +21,7 @@ import pytest
 
 from taskyard.failpoints import PLACES
 from taskyard_dev.servers import Valkey
+from tests.support.cases import one_in
 from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, wait_for
@@ -124,7 +125,7 @@ def test_every_failpoint_has_its_case() -> None:
     assert of_services | {*ELSEWHERE, *WALK, *ARCHIVE, *CHUNKS, *FIRES} == PLACES
 
 
-@pytest.mark.parametrize("place", CHILD)
+@pytest.mark.parametrize("place", one_in(2, CHILD))
 def test_a_child_dies_there(services: LongLivedServices, place: str) -> None:
     with services.armed(place) as reached, services.worker(threads=1):
         # One that is recorded leaves its thread to the next, which may have begun before this one's commit is through.
@@ -152,7 +153,7 @@ def test_a_busy_child_dies_there(services: LongLivedServices, place: str) -> Non
         services.check(ids, at_most=2)
 
 
-@pytest.mark.parametrize("place", SUPERVISOR)
+@pytest.mark.parametrize("place", one_in(2, SUPERVISOR))
 def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> None:
     fleet = services.fleet
     with services.armed(place) as reached:
@@ -167,7 +168,7 @@ def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> Non
         services.check([task_id], at_most=2)
 
 
-@pytest.mark.parametrize("place", NEW_SUPERVISOR)
+@pytest.mark.parametrize("place", one_in(2, NEW_SUPERVISOR))
 def test_a_supervisor_dies_as_it_takes_up_what_others_put_off(services: LongLivedServices, place: str) -> None:
     fleet = services.fleet
     with services.worker(threads=1):
@@ -189,7 +190,7 @@ def test_a_supervisor_dies_as_it_takes_up_what_others_put_off(services: LongLive
         services.check([task_id])
 
 
-@pytest.mark.parametrize("place", API)
+@pytest.mark.parametrize("place", one_in(2, API))
 def test_the_api_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
     fleet = services.fleet
     other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
@@ -214,7 +215,7 @@ def test_the_api_dies_there(services: LongLivedServices, tmp_path: Path, place: 
         other.stop()
 
 
-@pytest.mark.parametrize("place", RELAY)
+@pytest.mark.parametrize("place", one_in(3, RELAY))
 def test_a_relay_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
     fleet = services.fleet
     # An API that dies before it publishes leaves something for the relay.
@@ -238,7 +239,7 @@ def test_a_relay_dies_there(services: LongLivedServices, tmp_path: Path, place: 
         services.check([str(task.id)])
 
 
-@pytest.mark.parametrize(("place", "left"), [("promote.before", "scheduled"), ("promote.after", "queued")])
+@pytest.mark.parametrize(("place", "left"), one_in(2, [("promote.before", "scheduled"), ("promote.after", "queued")]))
 def test_a_leader_dies_before_promoting_or_between_that_and_publishing(
     services: LongLivedServices, place: str, left: str
 ) -> None:
@@ -255,7 +256,7 @@ def test_a_leader_dies_before_promoting_or_between_that_and_publishing(
         services.check([task_id])
 
 
-@pytest.mark.parametrize(("place", "left"), [("rescue.before", "running"), ("rescue.after", "queued")])
+@pytest.mark.parametrize(("place", "left"), one_in(2, [("rescue.before", "running"), ("rescue.after", "queued")]))
 def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(
     services: LongLivedServices, place: str, left: str
 ) -> None:

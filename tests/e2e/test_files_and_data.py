@@ -97,6 +97,7 @@ def other_system() -> Iterator[PagedApi]:
     [pytest.param("chunk.before:2", marks=pytest.mark.long), "chunk.written:2", "chunk.after:2"],
     ids=["before", "inside", "after"],
 )
+@pytest.mark.long
 def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack, place: str) -> None:
     collection = f"people-{place[6:-2]}"
     lines = "".join(f"{n},Ő {n},{n % 90}\n" for n in range(2_500))
@@ -119,6 +120,7 @@ def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack
 
 
 @pytest.mark.parametrize("place", ["chunk.before:2", "chunk.written:2"], ids=["before", "inside"])
+@pytest.mark.long
 def test_a_worker_that_dies_within_a_page_reads_it_again(stack: Stack, other_system: PagedApi, place: str) -> None:
     other_system.items = [{"id": n} for n in range(10)]
     other_system.asked.clear()

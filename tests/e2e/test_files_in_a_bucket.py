@@ -31,6 +31,7 @@ def upload(fleet: Fleet, content: bytes) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.long
 def test_a_task_reads_and_writes_the_bucket_and_waits_while_it_is_away(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def picture() -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.long
 def test_an_image_becomes_a_raster_that_lies_where_it_was_asked_to(stack: Fleet, tmp_path: Path) -> None:
     item = upload(stack, picture(), "vienna 1.2.png")
     image = stack.http.get(f"/tree-items/{item}/content")

@@ -19,6 +19,7 @@ import pytest
 from taskyard_api.bodies import LARGE_BYTES, READ_BYTES, SMALL_BYTES
 from tests.integration.api.conftest import new_key
 from tests.support import hostile_bodies as hostile
+from tests.support.cases import one_in
 from tests.support.fleet import Fleet
 from tests.support.specs import register_kits
 
@@ -115,19 +116,29 @@ def test_the_worst_bodies_cost_a_bounded_multiple_of_plain_text_of_their_length(
 
 @pytest.mark.parametrize(
     "body",
-    [
-        pytest.param(hostile.costly_patterns(), id="patterns"),
-        pytest.param(hostile.costly_patterns(220), id="patterns of a small body"),
-        pytest.param(hostile.tasks(1000, lambda n: hostile.lines(f"(?i){n}" + r"\pL" * 98)), id="classes of Unicode"),
-        pytest.param(hostile.tasks(30, lambda n: hostile.mail(to_email=f"a@{hostile.letters(n, 1000)}.c")), id="long"),
-        pytest.param(hostile.tasks(999, lambda n: hostile.mail(to_email=f"a@{hostile.letters(n, 310)}.c")), id="many"),
-    ],
+    one_in(
+        2,
+        [
+            pytest.param(hostile.costly_patterns(), id="patterns"),
+            pytest.param(hostile.costly_patterns(220), id="patterns of a small body"),
+            pytest.param(
+                hostile.tasks(1000, lambda n: hostile.lines(f"(?i){n}" + r"\pL" * 98)), id="classes of Unicode"
+            ),
+            pytest.param(
+                hostile.tasks(30, lambda n: hostile.mail(to_email=f"a@{hostile.letters(n, 1000)}.c")), id="long"
+            ),
+            pytest.param(
+                hostile.tasks(999, lambda n: hostile.mail(to_email=f"a@{hostile.letters(n, 310)}.c")), id="many"
+            ),
+        ],
+    ),
 )
 def test_the_event_loop_goes_on_while_a_batch_is_looked_at(api: HostileApi, body: bytes) -> None:
     text = max(api.longest_pause(hostile.plain_text(hostile.LIMIT)) for _ in range(3))
     assert api.longest_pause(body) < 5 * text
 
 
+@pytest.mark.long
 def test_refused_bodies_stay_within_the_memory_that_is_stated(api: HostileApi) -> None:
     bodies = dict(hostile.refused())
     at_rest = api.memory("VmRSS")

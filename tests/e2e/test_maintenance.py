@@ -54,6 +54,7 @@ def archive(stack: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_before_and_after_the_file_is_there_loses_no_task_and_archives_none_twice(
     stack: Fleet,
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_worker_that_is_killed_before_and_after_the_file_is_there_loses_no_tas
     assert sorted(json.loads(line)["id"] for line in shown) == sorted(ids)
 
 
+@pytest.mark.long
 def test_an_archived_task_is_shown_by_its_id_and_by_time_and_another_is_none(stack: Fleet) -> None:
     task_id = stack.submit("diagnostics.echo", {"value": "shown"})
     stack.wait_state(task_id, "succeeded")

@@ -33,6 +33,7 @@ CRASHING: dict[str, Any] = {"name": "diagnostics.crash", "params": {"times": 99}
     ],
     ids=["past its limit in C", "past its limit and stubborn", "crashing"],
 )
+@pytest.mark.long
 def test_beside_tasks_that_keep_ending_processes_none_loses_two_runs_and_most_do_not_wait(
     fleet: Fleet, hostile: dict[str, Any], every: float, neighbour_seconds: float
 ) -> None:

@@ -14,6 +14,7 @@ from tests.support.mail_server import LOGIN, mail_server
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
+@pytest.mark.long
 def test_a_newsletter_whose_worker_dies_in_the_middle_reaches_everyone_once(fleet: Fleet, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with mail_server(tmp_path / "mails", authority) as server:

@@ -36,6 +36,7 @@ def test_flushall_with_a_thousand_tasks_waiting_loses_none(own_fleet: Fleet, own
     assert sorted(effects(fleet.effects)) == sorted(ids)
 
 
+@pytest.mark.long
 def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
     own_fleet: Fleet, own_valkey: Valkey
 ) -> None:

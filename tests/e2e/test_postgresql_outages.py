@@ -181,6 +181,7 @@ def test_every_connection_is_ended_or_cut_in_the_middle_of_whatever_it_does(yard
     yard.nobody_was_started_again()
 
 
+@pytest.mark.long
 def test_postgresql_comes_back_older_than_redis_and_the_workers(yard: Yard) -> None:
     """A backup is put back: messages of tasks that nobody knows any more, a worker that is not registered, tasks that
     are done and wait again."""
@@ -213,6 +214,7 @@ def test_postgresql_comes_back_older_than_redis_and_the_workers(yard: Yard) -> N
     yard.nobody_was_started_again()
 
 
+@pytest.mark.long
 def test_with_synchronous_replication_a_failover_loses_nothing(yard: Yard) -> None:
     standby, _ = yard.follow("synchronous")
     with yard.postgres.connect() as admin:
@@ -234,6 +236,7 @@ def test_with_synchronous_replication_a_failover_loses_nothing(yard: Yard) -> No
     yard.nobody_was_started_again()
 
 
+@pytest.mark.long
 def test_without_it_a_failover_loses_the_newest_commits_and_no_more(yard: Yard) -> None:
     standby, replication = yard.follow("asynchronous")
     # A slow run: nothing is claimed ahead after it, or what follows could be claimed before the standby is cut off.

@@ -61,6 +61,7 @@ def wait_follows(fleet: Fleet, follower: Scheduler, seconds: float, what: str) -
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_the_other_takes_over_and_who_comes_back_does_no_harm(fleet: Fleet, pair: tuple[Scheduler, Scheduler]) -> None:
     first, second = pair
     fleet.start_api()

@@ -73,6 +73,7 @@ def cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.long
 def test_every_algorithm_s_panel_meets_its_quotas_and_another_worker_draws_it_again(fleet: Fleet) -> None:
     tasks = {name: submit(fleet, PEOPLE, QUOTAS, 6, selection_algorithm=name) for name in ALGORITHMS}
     results = {name: result(fleet, task) for name, task in tasks.items()}

@@ -53,6 +53,7 @@ def ended(fleet: Fleet, run: str) -> dict[str, Any]:
     return record(fleet, run)
 
 
+@pytest.mark.long
 def test_a_run_ends_with_its_panel_and_is_told_after_its_task_is_gone(fleet: Fleet) -> None:
     run = start(fleet, PEOPLE, QUOTAS, 6, selection_algorithm="maximin")
     found = ended(fleet, run)

@@ -27,6 +27,7 @@ def watched(server_home: Path) -> Iterator[tuple[Valkey, SentinelServer, Postgre
         yield master, exits.enter_context(SentinelServer(server_home / "sentinel", master)), postgres
 
 
+@pytest.mark.long
 def test_the_platform_follows_the_sentinel_to_the_next_master(
     watched: tuple[Valkey, SentinelServer, Postgres], tmp_path: Path
 ) -> None:

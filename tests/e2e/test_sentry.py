@@ -44,15 +44,17 @@ def submit(fleet: Fleet, name: str, params: dict[str, Any], **more: Any) -> str:
     return str(wait_for(sent, 10, f"{name} to be taken").json()["id"])
 
 
+@pytest.mark.long
 def test_a_task_is_reported_once_when_it_has_failed_for_good(fleet: Fleet, sentry: SentryServer) -> None:
     start(fleet, sentry.dsn)
     recovering = submit(fleet, "tests.traced", {"failures": 2})
     failing = submit(fleet, "tests.traced", {"failures": 9, "token": SECRET, "note": MARK})
     fleet.wait_state(failing, "failed", seconds=60)
     fleet.wait_state(recovering, "succeeded", seconds=60)
+    wait_for(lambda: sentry.events, 60, "the report of the first")
     crashing = submit(fleet, "diagnostics.crash", {"times": 9})  # after the others: it takes them with it
     fleet.wait_state(crashing, "failed", seconds=60)
-    wait_for(lambda: len(sentry.events) >= 2, 20, "two reports")
+    wait_for(lambda: len(sentry.events) >= 2, 60, "two reports")
     for process in fleet.processes:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

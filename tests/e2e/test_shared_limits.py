@@ -66,6 +66,7 @@ def test_workers_together_run_so_many_of_a_key_and_not_one_more(fleet: Fleet) ->
     wait_for(lambda: not fleet.query("SELECT FROM limit_mark"), 10, "the leader to have looked at all marks")
 
 
+@pytest.mark.long
 def test_a_key_keeps_its_limit_while_processes_die(fleet: Fleet) -> None:
     workers = start(fleet)
     fleet.start_scheduler()
@@ -80,6 +81,7 @@ def test_a_key_keeps_its_limit_while_processes_die(fleet: Fleet) -> None:
     assert not fleet.query("SELECT FROM task WHERE limited = 'granted' OR limited = 'waiting'")
 
 
+@pytest.mark.long
 def test_a_queue_gets_a_limit_while_it_is_full_of_work_and_loses_it_again(fleet: Fleet) -> None:
     start(fleet)
     ids = submit(fleet, 60, "before", 0.1)
@@ -92,6 +94,7 @@ def test_a_queue_gets_a_limit_while_it_is_full_of_work_and_loses_it_again(fleet:
     assert fleet.wait_final(ids + after, 60) == {"succeeded": 70}
 
 
+@pytest.mark.long
 def test_a_limit_does_not_bring_a_queue_to_a_stand_in_which_thousands_wait(fleet: Fleet) -> None:
     start(fleet)
     for _ in range(8):
@@ -115,6 +118,7 @@ def change(fleet: Fleet, concurrent: int | None) -> None:
     ledger.run_transaction(fleet.engine, verb)
 
 
+@pytest.mark.long
 def test_a_rate_is_kept_by_all_workers_together(fleet: Fleet) -> None:
     start(fleet)
     ids = submit(fleet, 20, "rate", 0.0, per_second=8.0)
@@ -124,6 +128,7 @@ def test_a_rate_is_kept_by_all_workers_together(fleet: Fleet) -> None:
     assert 6 <= max(in_a_second) <= 10, "eight, give or take what the way to a worker takes"
 
 
+@pytest.mark.long
 def test_keys_take_turns_in_a_queue_with_a_limit(fleet: Fleet) -> None:
     start(fleet, workers=1)
     change(fleet, 1)

@@ -55,6 +55,7 @@ def test_a_killed_child_leaves_no_directory_and_the_next_attempt_has_another_one
     assert fleet.task(task).attempt == 2
 
 
+@pytest.mark.long
 def test_what_a_killed_worker_leaves_goes_when_the_next_one_starts_and_nothing_of_living_ones(fleet: Fleet) -> None:
     start(fleet)
     living, killed = (fleet.start_worker(threads=1) for _ in range(2))

@@ -234,6 +234,7 @@ def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> Non
     assert sum("taskyard-scheduler run" in one for one in commands) == 2
 
 
+@pytest.mark.long
 def test_a_service_that_is_killed_comes_back(shared_up: Up) -> None:
     up, told = shared_up, "was killed by SIGKILL; starting it again"
     before = up.said().count(told)
@@ -245,6 +246,7 @@ def test_a_service_that_is_killed_comes_back(shared_up: Up) -> None:
     assert up.said().count(told) == before + 2
 
 
+@pytest.mark.long
 def test_nothing_is_left_when_it_is_killed_and_it_starts_again(start: Callable[..., Up]) -> None:
     first = start().wait_up()
     family = first.family()
@@ -296,6 +298,7 @@ def test_four_that_start_together_come_up_each_on_ports_of_its_own(
         assert [answer.status_code == 200 for answer in said] == [key == up.env["TASKYARD_API_KEY"] for key in keys]
 
 
+@pytest.mark.long
 def test_nothing_else_can_answer_at_its_address_while_the_api_is_started_again(shared_up: Up) -> None:
     up = shared_up
     address = ("127.0.0.1", httpx.URL(up.env["TASKYARD_URL"]).port)

@@ -127,6 +127,7 @@ def rolling(fleet: Fleet, redis_url: str) -> Rolling:
     return Rolling(fleet, redis_url)
 
 
+@pytest.mark.long
 def test_a_new_version_rolls_forward_and_back_under_load_and_nothing_is_lost_or_fails(rolling: Rolling) -> None:
     fleet = rolling.fleet
     fleet.start_scheduler()

@@ -125,6 +125,7 @@ def test_a_refused_message_comes_again_as_the_same_one_and_a_410_disables(fleet:
     assert actions == {f"webhook_endpoint.{a}" for a in ("create", "rotate", "disable", "enable")}
 
 
+@pytest.mark.long
 def test_of_progress_the_newest_is_told_and_rarely(fleet: Fleet, other_end: Receiver) -> None:
     start(fleet)
     post(fleet, "/webhook-endpoints", {"url": other_end.url})

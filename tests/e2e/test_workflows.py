@@ -128,6 +128,7 @@ def test_uploaded_files_are_preprocessed_analysed_reported_and_notified_of(stack
     assert stack.result_of(over_files, "report")["item_id"] in mailed(stack, "group@example.org")[0]
 
 
+@pytest.mark.long
 def test_a_step_that_fails_as_its_users_see_it_and_a_retry_of_what_did_not_succeed(stack: Stack) -> None:
     with stack.worker():
         flow = stack.client.start(
@@ -164,6 +165,7 @@ def ends_what_runs(stack: Stack) -> None:
     assert {one.state for one in found.steps} == {"cancelled"}
 
 
+@pytest.mark.long
 def test_every_join_runs_once_although_workers_die_again_and_again_around_the_ends_of_its_needs(stack: Stack) -> None:
     """Killed between the effect and its end, before and after the end is durable, and after a claim is."""
     places = ("effect.after:3", "finish.before:2", "finish.after:2", "claim.after:3")

@@ -94,6 +94,7 @@ def start(taskyard_worker: StartWorker, environment: WorkerEnvironment) -> Proce
     )
 
 
+@pytest.mark.long
 def test_a_kit_of_a_users_own_runs_in_a_worker_of_its_queue(taskyard_stack: Stack, worker: Process) -> None:
     done = taskyard_stack.run("invoices.write", ORDER)
     assert done["result"] == {"customer": "ada", "total": "0.30", "currency": "CHF"}
@@ -109,6 +110,7 @@ def test_a_kit_of_a_users_own_runs_in_a_worker_of_its_queue(taskyard_stack: Stac
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.long
 def test_the_api_knows_the_types_that_only_a_worker_has(outside: Outside) -> None:
     listed = {item["name"]: item for item in outside.http.get("task-types").json()["items"]}
     assert {name for name in listed if name.startswith("invoices.")} == {
@@ -138,6 +140,7 @@ def test_the_api_refuses_its_bad_parameters_with_pointers_and_plain_sentences(ou
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.long
 def test_the_api_encrypts_its_secret(outside: Outside) -> None:
     status, task = outside.submit("invoices.payments", {"account": "1", "token": TOKEN}, delay_seconds=3600)
     assert (status, task["params"]["token"]) == (202, "***")
@@ -148,6 +151,7 @@ def test_the_api_encrypts_its_secret(outside: Outside) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.long
 def test_its_errors_are_told_in_the_readers_language(outside: Outside) -> None:
     failed = outside.stack.run("invoices.write", EMPTY)["id"]
     german = "ada hat nichts zu zahlen. Fügen Sie der Rechnung eine Position hinzu."
@@ -158,6 +162,7 @@ def test_its_errors_are_told_in_the_readers_language(outside: Outside) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.long
 def test_commands_and_scheduler_know_the_types_that_only_a_worker_has(outside: Outside) -> None:
     (shown,) = json.loads(outside.command("taskyard-api", "types", "show", "invoices.write", "--json"))
     assert (shown["state"], shown["kit"]) == ("live", "invoices")
@@ -180,6 +185,7 @@ def test_commands_and_scheduler_know_the_types_that_only_a_worker_has(outside: O
     wait_for(counted, 60, "the dead letter in the scheduler's metrics", every=0.5)
 
 
+@pytest.mark.long
 def test_when_it_is_uninstalled_its_tasks_wait_and_callers_are_told(
     outside: Outside, worker: Process, worker_environment: WorkerEnvironment, taskyard_worker: StartWorker
 ) -> None:
@@ -215,6 +221,7 @@ def test_when_it_is_uninstalled_its_tasks_wait_and_callers_are_told(
     assert [outside.row(i)[1] for i in waiting] == [1] * 4
 
 
+@pytest.mark.long
 def test_an_async_engine_is_made_in_the_child_and_disposed_at_its_end(
     taskyard_stack: Stack, worker_environment: WorkerEnvironment, taskyard_worker: StartWorker
 ) -> None:

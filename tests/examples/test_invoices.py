@@ -16,6 +16,7 @@ def site(install: Install) -> Path:
     return install("invoices")
 
 
+@pytest.mark.long
 def test_its_own_tests_pass_without_servers(site: Path, run_tests: RunTests) -> None:
     assert "10 passed" in run_tests(site)
 

@@ -16,5 +16,6 @@ def site(install: Install) -> Path:
     return install("orders")
 
 
+@pytest.mark.long
 def test_its_own_tests_pass_with_a_real_postgresql(site: Path, run_tests: RunTests) -> None:
     assert "5 passed" in run_tests(site)

@@ -11,11 +11,12 @@ import pytest
 
 from taskyard.testing import Stack
 from tests.examples.conftest import Install, RunTests
+from tests.support.cases import one_in
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("framework", ["fastapi", "flask", "django"])
+@pytest.mark.parametrize("framework", one_in(3, ["fastapi", "flask", "django"]))
 def test_its_tests_pass_against_a_stack(
     framework: str, install: Install, run_tests: RunTests, taskyard_stack: Stack
 ) -> None:

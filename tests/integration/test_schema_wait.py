@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from taskyard.addresses import database_url
 from taskyard.store import migrate
 from taskyard_dev.postgres import Postgres
+from tests.support.cases import one_in
 
 SERVICES = ["api", "worker", "scheduler"]
 
@@ -56,6 +57,7 @@ def all_held_back(url: str, why: str) -> Iterator[None]:
         assert {process.wait(timeout=30) for process in services.values()} == {0}
 
 
+@pytest.mark.long
 def test_services_wait_for_an_empty_and_for_an_old_database_and_not_for_a_later_one(empty: str) -> None:
     with all_held_back(empty, "has no schema"):
         migrate.upgrade(database_url(empty))
@@ -68,7 +70,7 @@ def test_services_wait_for_an_empty_and_for_an_old_database_and_not_for_a_later_
     engine.dispose()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", one_in(3, SERVICES))
 def test_it_gives_up_in_time_and_ends_on_a_signal(service: str) -> None:
     nowhere = "postgresql://127.0.0.1:1/x"
     with waiting(service, nowhere, seconds=0) as process:

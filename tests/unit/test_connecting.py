@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from taskyard.store.async_engine import make_async_engine
 from taskyard.store.ledger import make_engine
+from tests.support.cases import one_in
 
 _ONE_SECOND = timedelta(seconds=1)
 _ATTEMPTS = 2
@@ -47,7 +48,7 @@ def garbage_uncollected() -> Iterator[None]:
         gc.enable()
 
 
-@pytest.mark.parametrize("connecting", [connect, connect_async])
+@pytest.mark.parametrize("connecting", one_in(2, [connect, connect_async]))
 def test_an_attempt_that_times_out_closes_its_socket(connecting: Callable[[str], None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, garbage_uncollected():
         connecting(f"postgresql+psycopg://somebody@127.0.0.1:{silent.getsockname()[1]}/nothing")

@@ -20,6 +20,7 @@ from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.child import connections
 from taskyard_worker.supervisor import composition as supervisor
+from tests.support.cases import one_in
 from tests.support.deployed_settings import names_of_settings
 
 ROOT = Path(__file__).parents[2]
@@ -301,7 +302,7 @@ def started(name: str, environment: dict[str, str], directory: Path) -> subproce
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", one_in(3, COMMANDS))
 def test_a_service_that_is_started_in_production_refuses_values_that_everybody_knows(name: str, tmp_path: Path) -> None:
     done = started(name, {**defaults_of(name), "TASKYARD_APP_ENV": "production"}, tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
@@ -310,7 +311,7 @@ def test_a_service_that_is_started_in_production_refuses_values_that_everybody_k
     assert known == set(done.stderr.split(": ")[1].split(", "))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", one_in(3, COMMANDS))
 def test_a_service_that_is_started_in_production_names_what_is_missing(name: str, tmp_path: Path) -> None:
     needed = {variable for variable in defaults_of(name) if variable in {"TASKYARD_DATABASE_URL", "TASKYARD_REDIS_URL"}}
     needed |= {"TASKYARD_SECRET_KEYS"} & set(defaults_of(name))
@@ -445,7 +446,7 @@ def select_kits(wanted: str, directory: Path) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("wanted", [["mail"], ["files", "mail"], []])
+@pytest.mark.parametrize("wanted", one_in(3, [["mail"], ["files", "mail"], []]))
 def test_a_worker_s_image_holds_the_kits_that_it_is_built_with_and_no_other(wanted: list[str], tmp_path: Path) -> None:
     assert select_kits(",".join(wanted), tmp_path).stderr == ""
     command = "pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./kits"

@@ -18,6 +18,7 @@ import taskyard_api.cli
 import taskyard_console.cli
 import taskyard_scheduler.commands
 import taskyard_worker.cli
+from tests.support.cases import one_in
 
 BIN = Path(sys.executable).parent
 PROGRAMS = {
@@ -91,7 +92,7 @@ def test_output_that_cannot_be_written_is_told_in_one_line(program: str) -> None
 SAYS_MUCH = [("taskyard-api", "openapi"), ("taskyard-worker", "types", "--json"), ("taskyard-worker", "types")]
 
 
-@pytest.mark.parametrize("words", SAYS_MUCH, ids=" ".join)
+@pytest.mark.parametrize("words", one_in(3, zip(SAYS_MUCH, strict=True)), ids=" ".join)
 @pytest.mark.parametrize(
     ("shell", "code"),
     [
@@ -121,7 +122,7 @@ def test_json_stays_json_in_every_encoding_of_the_output(encoding: str) -> None:
     assert json.loads(ended.stdout.decode(written)) == {"value": "ű é 😀 € \ud7ff"}
 
 
-@pytest.mark.parametrize("columns", ["0", "1", "abc", "-1", "1000000"])
+@pytest.mark.parametrize("columns", one_in(3, ["0", "1", "abc", "-1", "1000000"]))
 def test_a_width_of_any_kind_is_no_traceback(columns: str) -> None:
     for words in [("taskyard", "tasks", "submit", "--help"), ("taskyard-worker", "types")]:
         ended = run(*words, COLUMNS=columns)

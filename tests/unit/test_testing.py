@@ -74,6 +74,7 @@ importlib.util.find_spec = lambda name, *more: None if name == "taskyard_dev" el
 """
 
 
+@pytest.mark.long
 def test_without_the_development_stack_tests_are_skipped_and_told_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     (tmp_path / "conftest.py").write_text(HIDDEN)

@@ -28,6 +28,7 @@ from taskyard_scheduler.depth import Depth
 from tests.integration.api.conftest import Api
 from tests.integration.api.program import environment
 from tests.integration.api.worker import Worker
+from tests.support.cases import one_in
 from tests.support.fleet import free_port, repeating, wait_for
 
 BIN = Path(sys.executable).parent / "taskyard"
@@ -124,6 +125,7 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3
 
 
+@pytest.mark.long
 def test_queues_are_paused_limited_and_resumed(api: Api) -> None:
     wait_for(lambda: api.http.get("/api/v1/queues/low_priority").status_code == 200, 10, "the API to make its queues")
     assert "low_priority paused since" in taskyard(api, "queues", "pause", "low_priority").stdout
@@ -265,6 +267,7 @@ def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
     assert json.loads(taken.stdout)["params"] == {"value": 18446744073709551615}
 
 
+@pytest.mark.long
 def test_following_a_task_outlives_a_restart_of_the_api(api: Api, database_url: str, redis_url: str) -> None:
     """The client gives up after a time without the API, not after a time without events."""
     ahead = 0.0
@@ -293,7 +296,7 @@ def test_following_a_task_outlives_a_restart_of_the_api(api: Api, database_url: 
 
 
 # Beside ASCII the value has only letters that none of these have: what is printed is UTF-8, too.
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", one_in(3, ["cp1252", "ascii", "latin-1"]))
 def test_a_task_is_shown_where_the_output_lacks_its_letters(api: Api, encoding: str) -> None:
     worker = Worker(api.engine)
     value = "tűrő 😀"
@@ -332,6 +335,7 @@ def test_events_prints_what_happens_and_ends_after_so_many(api: Api, shared_redi
     assert told["at"].endswith("Z")
 
 
+@pytest.mark.long
 def test_events_of_a_task_are_its_timeline(api: Api) -> None:
     worker, task = Worker(api.engine), api.submit()["id"]
     worker.begin(task)

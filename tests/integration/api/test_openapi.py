@@ -58,8 +58,9 @@ def selection_types(engine: Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("examples", [5, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("path", PATHS)
-def test_schemathesis_finds_nothing(api: Api, path: str) -> None:
+def test_schemathesis_finds_nothing(api: Api, path: str, examples: int) -> None:
     api.submit()
     schema = schemathesis.openapi.from_dict(api.http.get("/openapi.json").json())
     schema.config.update(base_url=api.url)
@@ -69,10 +70,10 @@ def test_schemathesis_finds_nothing(api: Api, path: str) -> None:
     found = [result.ok() for result in results]
     assert found
     for operation in found:
-        _attack(operation, api)
+        _attack(operation, api, examples)
 
 
-def _attack(operation: Any, api: Api) -> None:
+def _attack(operation: Any, api: Api, examples: int) -> None:
     modes = list(schemathesis.GenerationMode)
     headers = {"Authorization": api.http.headers["Authorization"]}
 
@@ -80,7 +81,7 @@ def _attack(operation: Any, api: Api) -> None:
 
         @seed(20261120)
         @settings(
-            max_examples=15,
+            max_examples=examples,
             database=None,
             deadline=None,
             phases=[Phase.explicit, Phase.generate],

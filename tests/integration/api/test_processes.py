@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import Engine
 
 from tests.integration.api.program import BIN, command, environment
@@ -116,6 +117,7 @@ def test_a_process_that_is_killed_under_load_loses_no_accepted_task_and_is_start
         assert accepted
 
 
+@pytest.mark.long
 def test_the_rate_of_a_key_holds_over_all_processes(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url, TASKYARD_RATE_LIMIT_PER_SECOND="0.1")
     headers = {"Authorization": "Bearer " + json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]}
@@ -126,6 +128,7 @@ def test_the_rate_of_a_key_holds_over_all_processes(database_url: str, redis_url
         assert statuses.count(429) == len(statuses) - 1
 
 
+@pytest.mark.long
 def test_the_others_end_when_the_one_that_keeps_them_is_killed(database_url: str, redis_url: str) -> None:
     with served(environment(database_url, redis_url)) as api:
         host, port = "127.0.0.1", int(api.address.rpartition(":")[2])
@@ -139,6 +142,7 @@ def test_the_others_end_when_the_one_that_keeps_them_is_killed(database_url: str
             pass  # a successor finds the address free
 
 
+@pytest.mark.long
 def test_a_process_that_cannot_be_started_again_is_tried_until_it_can(database_url: str, redis_url: str) -> None:
     with served(environment(database_url, redis_url)) as api:
         pid = api.wait_for("process_serving", PROCESSES)[0]["pid"]

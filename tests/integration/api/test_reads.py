@@ -313,6 +313,7 @@ def test_large_numbers_are_shown_as_they_were_sent(api: Api) -> None:
     assert [item["id"] for item in api.http.get("/api/v1/tasks").json()["items"]] == [task["id"]]
 
 
+@pytest.mark.long
 def test_a_page_ends_early_where_its_tasks_are_large(api: Api) -> None:
     ids = [api.submit(params={"value": [[]] * 80_000})["id"] for _ in range(9)][::-1]
     found: list[str] = []

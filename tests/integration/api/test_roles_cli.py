@@ -62,6 +62,7 @@ def cli(engine: Engine, database_url: str) -> Iterator[Cli]:
         yield Cli(engine, database_url, app)
 
 
+@pytest.mark.long
 def test_a_role_submits_from_its_grant_to_its_revocation(cli: Cli) -> None:
     assert not cli.may_submit()
     assert cli.json("grant", cli.role) == {"role": cli.role, "queues": None, "right_over_ledger": None}
@@ -93,6 +94,7 @@ def test_members_of_a_granted_role_submit_by_it(cli: Cli) -> None:
     assert [(r["role"], r["is_granted"]) for r in cli.json("list")] == [(group, False)]
 
 
+@pytest.mark.long
 def test_what_cannot_be_granted_is_told_in_one_line(cli: Cli) -> None:
     assert "PostgreSQL has no role 'no_such'" in cli.refused("grant", "no_such")
     assert "there is no such queue" in cli.refused("grant", cli.role, "--queue", "no_such", code=2)

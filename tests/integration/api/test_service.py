@@ -23,6 +23,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.program import command, environment
+from tests.support.cases import one_in
 from tests.support.fleet import wait_for
 from tests.support.specs import register_kits
 from tests.support.unheard import Unheard
@@ -106,6 +107,7 @@ def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_post
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_postgresql_goes_and_comes_back(
     start_api: Callable[..., Api], own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
@@ -135,6 +137,7 @@ def test_postgresql_goes_and_comes_back(
     engine.dispose()
 
 
+@pytest.mark.long
 def test_keys_are_made_listed_and_revoked_by_command(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     first = command(env, "keys", "bootstrap", "--json")
@@ -176,6 +179,7 @@ def test_a_first_key_of_production_is_given_and_never_printed(database_url: str,
     assert command(env, "keys", "list", "--json").stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_the_exit_code_of_commands_shows_that_a_dependency_is_away(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     assert command(env, "check").returncode == 0
@@ -190,6 +194,7 @@ def test_the_exit_code_of_commands_shows_that_a_dependency_is_away(database_url:
     assert command(env, "serve", "--nope").returncode == 2
 
 
+@pytest.mark.long
 def test_check_says_whether_the_role_of_tasks_is_fit(database_url: str, task_url: str, redis_url: str) -> None:
     def check(url: str) -> tuple[int, str]:
         ended = command({**environment(database_url, redis_url), "TASKYARD_TASK_DATABASE_URL": url}, "check", "--json")
@@ -221,14 +226,17 @@ def test_the_service_imports_no_task_code_whatever_modules_are_named(database_ur
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        ["--expires-in-days", "99999999999"],
-        ["--expires-in-days", "inf"],
-        ["--expires-in-days", "nan"],
-        ["--expires-in-days", "-1"],
-        ["--queue", "nosuchqueue"],
-        ["--queue", "default", "--queue", "\u00fcber"],
-    ],
+    one_in(
+        3,
+        [
+            ["--expires-in-days", "99999999999"],
+            ["--expires-in-days", "inf"],
+            ["--expires-in-days", "nan"],
+            ["--expires-in-days", "-1"],
+            ["--queue", "nosuchqueue"],
+            ["--queue", "default", "--queue", "\u00fcber"],
+        ],
+    ),
     ids=" ".join,
 )
 def test_invalid_options_of_a_key_are_refused_in_one_line(database_url: str, redis_url: str, wrong: list[str]) -> None:

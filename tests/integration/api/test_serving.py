@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import Engine
 
 from tests.integration.api.program import BIN, command, environment
@@ -65,6 +66,7 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
         assert waited == ["queued"]
 
 
+@pytest.mark.long
 def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_url: str, engine: Engine) -> None:
     env = environment(database_url, redis_url)
     with served(env) as (process, address):
@@ -79,6 +81,7 @@ def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_u
         assert [tuple(row) for row in conn.exec_driver_sql(rows)] == [("GET", "/api/v1/users/{user_id}", 401, 7)]
 
 
+@pytest.mark.long
 def test_until_its_stop_it_tells_proxies_to_go_and_answers_what_they_still_send(
     database_url: str, redis_url: str, engine: Engine
 ) -> None:

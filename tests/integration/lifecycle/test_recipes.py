@@ -115,6 +115,7 @@ def test_a_verb_is_one_file(engine: Engine, copy: Path) -> None:
     assert run(_UNBLOCK, engine, copy) == [["blocked"], "queued", 1, True, 1]
 
 
+@pytest.mark.long
 def test_a_task_type_is_one_entry_in_two_files_of_its_kit_and_tests(engine: Engine, copy: Path) -> None:
     shutil.copytree(ROOT / "kits/taskyard_kits", copy / "taskyard_kits", ignore=shutil.ignore_patterns("__pycache__"))
     declarations, tasks, test = code_blocks("contributing/task-types.md")

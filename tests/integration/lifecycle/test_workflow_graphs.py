@@ -109,7 +109,7 @@ def begun(flow: Flow) -> set[UUID]:
     return set(flow.conn.scalars(found, {"id": flow.id}))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graph=graphs())
 def test_the_order_respects_the_needs_every_step_ends_and_results_arrive(worker: Worker, graph: Graph) -> None:
     params = {name: {"params": {str(n): 0 for n in range(len(wanted))}} for name, wanted in graph.needs.items()}

@@ -21,6 +21,7 @@ from taskyard.store import ledger
 from taskyard_scheduler.application_relay import ApplicationRelay
 from taskyard_scheduler.relay import Relay
 from tests.support.applications import application, submit
+from tests.support.cases import one_in
 from tests.support.scheduling import LeaderParts, Scheduler, execute, put_in, scalar
 from tests.support.specs import register_kits
 
@@ -223,6 +224,7 @@ def seconds_to_publish(app: str, client: redis.Redis, count: int) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.long
 def test_a_commit_wakes_the_relay_and_where_none_is_heard_it_looks_every_second(
     schedulers: Callable[..., Scheduler], app: str, redis_url: str, engine: Engine, tmp_path: Path
 ) -> None:
@@ -267,7 +269,7 @@ def test_a_lost_connection_of_the_listener_is_made_again(
     assert len(scheduler.said("commits_unheard")) == 1
 
 
-@pytest.mark.parametrize("place", ["before", "published", "after"])
+@pytest.mark.parametrize("place", one_in(3, ["before", "published", "after"]))
 def test_a_scheduler_that_dies_at_each_step_of_the_relay_loses_nothing(
     schedulers: Callable[..., Scheduler], app: str, redis_url: str, engine: Engine, tmp_path: Path, place: str
 ) -> None:

@@ -82,6 +82,7 @@ def test_reconcile_reports_what_is_missing_and_publishes_it(
     assert run("reconcile", "--dry-run", **urls).returncode == 0
 
 
+@pytest.mark.long
 def test_an_unreachable_server_is_exit_code_three(database_url: str, redis_url: str) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     gone = run("reconcile", TASKYARD_DATABASE_URL=nowhere, TASKYARD_REDIS_URL=redis_url)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
@@ -64,6 +65,7 @@ def test_a_pooler_that_takes_listen_and_passes_nothing_on_is_a_wait_of_its_time(
     elsewhere.dispose()
 
 
+@pytest.mark.long
 def test_a_server_for_listen_that_says_nothing_delays_commits_by_seconds_only(
     schedulers: Callable[..., Scheduler], engine: Engine, database_url: str
 ) -> None:

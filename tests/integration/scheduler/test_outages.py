@@ -42,6 +42,7 @@ def test_after_a_flush_a_thousand_tasks_are_published_again_within_seconds_and_o
 
 @pytest.mark.timeout(240)
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_survives_outages_of_redis_and_postgresql(
     own_postgres: Postgres, own_valkey: Valkey, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_it_survives_outages_of_redis_and_postgresql(
     assert scheduler.process.returncode == 0
 
 
+@pytest.mark.long
 def test_it_waits_for_the_tables(postgres: Postgres, redis_url: str, tmp_path: Path) -> None:
     url = postgres.create_database("scheduler_before_migrate")
     scheduler = Scheduler(tmp_path, "early", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)

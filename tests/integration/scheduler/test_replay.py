@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 import redis
 from sqlalchemy import Engine
 
@@ -20,6 +21,7 @@ from tests.support.scheduling import Scheduler, execute, put_in, scalar
 RATE = 10
 
 
+@pytest.mark.long
 def test_replays_keep_their_due_times_and_survive_the_schedulers_death(
     engine: Engine, redis_client: redis.Redis, schedulers: Callable[[str], Scheduler]
 ) -> None:

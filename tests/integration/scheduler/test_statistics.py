@@ -163,6 +163,7 @@ def test_an_attempt_that_commits_late_is_counted(statistics: Statistics, engine:
     assert counted(engine) == [2, 2, 2]
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_attempts_are_counted_in_bounded_memory(statistics: Statistics, engine: Engine) -> None:
     """Of as many places as attempts: the worst that a page can hold."""
     execute(

@@ -15,6 +15,7 @@ def test_an_application_that_is_killed_around_commit_loses_no_task_and_leaves_no
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_the_proof_finds_tasks_that_are_submitted_apart(database_url: str, redis_url: str) -> None:
     found = prove(database_url, redis_url, kills=40, seed=7, apart=True)
     assert found.lost + found.phantom > 0, found

@@ -123,6 +123,7 @@ def test_what_the_api_refuses_stays_with_its_words_and_holds_nobody_up(shop: str
         assert (relay.drain(), relay.retry_refused(), relay.drain()) == (0, 1, 1)
 
 
+@pytest.mark.long
 def test_rows_wait_while_the_api_is_away_or_does_not_take_the_key(shop: str, api: Served) -> None:
     with OPENED["psycopg"](shop) as connection:
         enqueue_in(connection, ECHO, {"value": 1})
@@ -239,6 +240,7 @@ def test_bad_input_is_refused_before_it_is_written(
     assert rows(shop) == []
 
 
+@pytest.mark.long
 def test_two_relays_share_the_work_and_one_that_is_killed_loses_nothing(shop: str, api: Served, engine: Engine) -> None:
     """`taskyard-client relay` as a process: killed again and again while rows come in."""
 

@@ -84,6 +84,7 @@ def test_a_worker_that_is_drained_finishes_what_it_runs_beyond_the_time_of_a_sig
     assert each_ran_once(workers, running + later)
 
 
+@pytest.mark.long
 def test_a_signal_gives_a_worker_that_is_drained_the_time_of_a_signal_from_then_on(workers: LedgerFleet) -> None:
     worker = workers.fleet.start_worker("--name", "w", "--drain-seconds", "1", threads=1)
     [task] = workers.put("tests.effect", seconds=60.0)
@@ -95,6 +96,7 @@ def test_a_signal_gives_a_worker_that_is_drained_the_time_of_a_signal_from_then_
     assert workers.harness.states([task]) == ["queued"]
 
 
+@pytest.mark.long
 def test_a_restart_under_load_replaces_every_child_and_one_attempt_of_each_task_runs(workers: LedgerFleet) -> None:
     worker = workers.fleet.start_worker("--name", "w", "--max-tasks-per-child", "0", processes=2, threads=2)
     wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both to be ready")
@@ -127,6 +129,7 @@ def test_a_pool_grows_and_shrinks_under_load_and_one_attempt_of_each_task_runs(w
     assert each_ran_once(workers, ids)
 
 
+@pytest.mark.long
 def test_tasks_that_are_claimed_ahead_begin_once_under_a_restart_and_a_smaller_pool(workers: LedgerFleet) -> None:
     """What a retiring child has claimed and not begun is given back."""
     workers.fleet.start_worker("--name", "w", processes=2, threads=2)
@@ -211,6 +214,7 @@ def test_what_is_asked_while_redis_is_away_is_done_at_the_next_heartbeat(workers
     assert worker.wait(20) == 0
 
 
+@pytest.mark.long
 def test_a_command_that_cannot_be_done_ends_with_1_and_one_that_says_too_little_with_2(
     workers: LedgerFleet,
 ) -> None:

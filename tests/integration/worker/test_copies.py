@@ -37,7 +37,7 @@ def reported(workers: LedgerFleet) -> int | None:
     return int(rows[0].current) if rows else None
 
 
-@pytest.mark.parametrize("name", ["tests.fork", "tests.async_fork"])
+@pytest.mark.parametrize("name", ["tests.fork", pytest.param("tests.async_fork", marks=pytest.mark.long)])
 @pytest.mark.parametrize("copy_does", COPY)
 def test_a_copy_of_the_process_that_comes_back_from_its_task_ends_and_writes_nothing(
     sick: LedgerFleet, name: str, copy_does: str
@@ -125,6 +125,7 @@ def test_a_copy_does_not_use_the_connections_of_its_process(sick: LedgerFleet) -
 
 
 @pytest.mark.parametrize("left", ["leave_program", "leave_daemon", "leave_copy"])
+@pytest.mark.long
 def test_what_a_task_leaves_running_is_told_and_ends_with_its_process(sick: LedgerFleet, left: str) -> None:
     port = free_port()
     worker = sick.fleet.start_worker("--metrics-port", str(port), threads=1)

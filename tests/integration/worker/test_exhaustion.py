@@ -38,6 +38,7 @@ def test_a_child_without_file_descriptors_is_replaced_before_another_task_fails_
         ("leak_memory", {"TASKYARD_MAX_MEMORY_PER_CHILD_MB": "200"}, "max_memory"),
     ],
 )
+@pytest.mark.long
 def test_a_child_retires_at_the_limit_that_is_set_and_no_task_pays(
     sick: LedgerFleet, do: str, settings: dict[str, str], why: str
 ) -> None:

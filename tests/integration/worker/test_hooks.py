@@ -144,6 +144,7 @@ def test_hooks_hear_of_the_end_of_each_child_after_its_last_task(workers: Ledger
     assert [(line["event"], line["error"]) for line in failed] == [("hook_failed", "SystemExit")] * 2
 
 
+@pytest.mark.long
 def test_types_of_an_update_whose_hooks_fail_are_not_registered(workers: LedgerFleet, tmp_path: Path) -> None:
     with_hooks(workers, tmp_path)
     worker = workers.fleet.start_worker(processes=1)

@@ -142,12 +142,13 @@ KIT = {
         pytest.param("tasks", "exit()", "child_misconfigured", marks=pytest.mark.long),
         pytest.param("tasks", "memory = bytearray(1 << 60)", "child_misconfigured", marks=pytest.mark.long),
         pytest.param("tasks", "import os\nos._exit(0)", "child_died", marks=pytest.mark.long),
-        ("tasks", "import os\nos.kill(os.getpid(), 9)", "child_died"),
-        ("tasks", "import time\ntime.sleep(600)", "child_stuck"),
-        (
+        pytest.param("tasks", "import os\nos.kill(os.getpid(), 9)", "child_died", marks=pytest.mark.long),
+        pytest.param("tasks", "import time\ntime.sleep(600)", "child_stuck", marks=pytest.mark.long),
+        pytest.param(
             "settings",
             "from pydantic_settings import BaseSettings\nclass Own(BaseSettings):\n    url: str\n",
             "misconfigured",
+            marks=pytest.mark.long,
         ),
     ],
     ids=["import", "syntax", "exit", "memory", "os._exit", "signal", "hang", "settings"],
@@ -178,6 +179,7 @@ def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and
     assert worker.wait(40) == 0
 
 
+@pytest.mark.long
 def test_a_child_that_misses_a_library_after_an_update_takes_no_type_from_its_sibling(
     workers: LedgerFleet, tmp_path: Path
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_child_that_misses_a_library_after_an_update_takes_no_type_from_its_si
     assert set(workers.wait(workers.put("own.work", 20), 60)) == {"succeeded"}
 
 
+@pytest.mark.long
 def test_a_child_that_cannot_import_after_an_update_stops_no_sibling_and_is_tried_again(
     workers: LedgerFleet, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def start(workers: LedgerFleet, place: Path, module: str, text: str, queue: str)
     workers.fleet.start_worker(queues=queue)
 
 
+@pytest.mark.long
 def test_a_task_submits_a_type_that_only_another_image_has(workers: LedgerFleet, tmp_path: Path) -> None:
     start(workers, tmp_path / "a", "image_with_imports", IMPORTS, "default")
     start(workers, tmp_path / "b", "image_with_tiles", TILES, "geo_processing")

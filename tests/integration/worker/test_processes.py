@@ -115,7 +115,10 @@ def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(work
 
 @pytest.mark.parametrize(
     ("limit", "tasks", "params"),
-    [(["--max-tasks-per-child", "3"], 3, {}), (["--max-memory-per-child", "200"], 1, {"do": "grow"})],
+    [
+        (["--max-tasks-per-child", "3"], 3, {}),
+        pytest.param(["--max-memory-per-child", "200"], 1, {"do": "grow"}, marks=pytest.mark.long),
+    ],
     ids=["tasks", "memory"],
 )
 def test_what_runs_in_a_child_that_is_recycled_ends_there_while_others_run_in_its_successor(
@@ -134,6 +137,7 @@ def test_what_runs_in_a_child_that_is_recycled_ends_there_while_others_run_in_it
     assert [row.child for row in rows] == [":0"]
 
 
+@pytest.mark.long
 def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(workers: LedgerFleet) -> None:
     workers.fleet.environment["TASKYARD_WORKER_CHILDREN"] = "spawn"  # a forked one is there before a task has ended
     workers.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
@@ -154,6 +158,7 @@ def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(wo
     assert last_before > spawned + (came - spawned) / 2, "no task ran while it started"
 
 
+@pytest.mark.long
 def test_counts_survive_children_that_replace_each_other_under_the_same_index(workers: LedgerFleet) -> None:
     port = free_port()
     worker = workers.fleet.start_worker("--max-tasks-per-child", "5", "--metrics-port", str(port), threads=2)
@@ -194,6 +199,7 @@ def test_children_that_end_because_the_worker_stops_are_not_counted_as_restarted
     assert worker.wait(20) == 0
 
 
+@pytest.mark.long
 def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(workers: LedgerFleet) -> None:
     workers.fleet.environment[EXIT_VARIABLE] = "1"
     worker = workers.start_raw("--processes", "1")

@@ -52,6 +52,7 @@ def test_sighup_replaces_all_children_one_after_the_other_and_loses_nothing(sick
     assert worker.wait(20) == 0
 
 
+@pytest.mark.long
 def test_children_that_sighup_cannot_replace_work_on(sick: LedgerFleet, tmp_path: Path) -> None:
     module = tmp_path / "own_module.py"
     module.write_text("")
@@ -71,6 +72,7 @@ def test_children_that_sighup_cannot_replace_work_on(sick: LedgerFleet, tmp_path
     assert worker.wait(20) == 0
 
 
+@pytest.mark.long
 def test_sigquit_stops_a_worker_as_sigterm_does(sick: LedgerFleet) -> None:
     worker = sick.fleet.start_worker(threads=2)
     ids = sick.put("tests.effect", 2, seconds=1.5)
@@ -101,6 +103,7 @@ def test_other_signals_end_neither_worker_nor_children_and_cost_no_task_anything
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM])
+@pytest.mark.long
 def test_a_signal_while_a_child_is_starting_does_not_end_it(sick: LedgerFleet, number: signal.Signals) -> None:
     worker = sick.start_raw("--processes", "1")
     (child,) = wait_for(lambda: children(worker.pid), 30, "the child", every=0.002)

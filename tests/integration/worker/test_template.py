@@ -122,7 +122,7 @@ def test_a_template_that_is_killed_ends_no_child_and_loses_no_task(workers: Ledg
     ("module", "why"),
     [
         ("import threading, time\nthreading.Thread(target=time.sleep, args=[600], daemon=True).start()", "threads"),
-        ("import socket\nPAIR = socket.socketpair()", "a socket"),
+        pytest.param("import socket\nPAIR = socket.socketpair()", "a socket", marks=pytest.mark.long),
     ],
     ids=["thread", "socket"],
 )
@@ -149,6 +149,7 @@ def status(workers: LedgerFleet) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
+@pytest.mark.long
 def test_what_sighup_finds_broken_is_tried_again_while_the_children_work_on(workers: LedgerFleet, own: Path) -> None:
     task = "from taskyard import task\n\n@task('own.work')\ndef work() -> int:\n    return {}\n"
     own.write_text(task.format(1))

@@ -275,6 +275,7 @@ def test_a_name_that_could_be_misread_is_refused(workers: Workers, name: str) ->
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_types_that_cannot_be_registered_yet_are_registered_once_postgresql_is_back(
     tmp_path: Path, own_postgres: Postgres, own_valkey: Valkey, own_harness: Harness
 ) -> None:

@@ -16,6 +16,7 @@ from taskyard.domain.errors import TaskError
 from taskyard_kits.files.memory import UNLIMITED_BYTES, WORKER_BYTES, Memory, memory_of
 from taskyard_kits.files.needs import HEADER_BYTES, OWN_BYTES
 from taskyard_kits.files.thumbnails import render
+from tests.support.cases import one_in
 from tests.support.decoded import decoded, resident_decoders
 from tests.support.heavy_images import MIB, REFUSED, SIDE, heavy_images, png, saved
 
@@ -34,7 +35,7 @@ def needs(content: bytes, directory: Path) -> int:
     return int(said[0]["needs"])
 
 
-@pytest.mark.parametrize(("name", "make"), [pytest.param(*image, id=image[0]) for image in heavy_images()])
+@pytest.mark.parametrize(("name", "make"), one_in(5, [pytest.param(*image, id=image[0]) for image in heavy_images()]))
 def test_decoding_takes_no_more_memory_than_was_reckoned_before_it(
     name: str, make: Callable[[], bytes], tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_decoding_takes_no_more_memory_than_was_reckoned_before_it(
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.long
 def test_neither_does_a_thumbnail_that_is_as_large_as_its_image(kind: str, tmp_path: Path) -> None:
     image = Image.effect_noise((2048, 2048), 90).convert("RGB" if kind == "JPEG" else "RGBA")
     if kind != "JPEG":

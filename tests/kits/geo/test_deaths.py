@@ -23,6 +23,7 @@ from taskyard_kits.geo.process import Converter
 from tests.kits.conftest import Run, Upload
 from tests.kits.geo import dying
 from tests.kits.geo.conftest import NAME, PLACE, After, picture, saved
+from tests.support.cases import one_in
 
 
 def content_of(item: TreeItem, storage: LocalStorage) -> bytes:
@@ -32,7 +33,7 @@ def content_of(item: TreeItem, storage: LocalStorage) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("step", dying.STEPS)
+@pytest.mark.parametrize("step", one_in(5, dying.STEPS))
 def test_a_kill_leaves_the_old_content_or_the_new_and_the_next_attempt_ends_it(
     step: str,
     run: Run,

@@ -35,6 +35,7 @@ def objects(tmp_path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("wish", "again"), [(PLACE, PLACE), (POINTS, POINTS), (PLACE, {})], ids=["bounds", "points", "own"]
 )
+@pytest.mark.long
 def test_converting_twice_changes_nothing(
     run: Run, upload: Upload, after: After, tmp_path: Path, wish: dict[str, Any], again: dict[str, Any]
 ) -> None:

@@ -172,6 +172,7 @@ def test_other_words_than_final_states_are_refused() -> None:
         MaintenanceSettings(remove_states=("queued",))
 
 
+@pytest.mark.long
 def test_the_removal_of_a_hundred_thousand_tasks_holds_up_no_other_verb(
     engine: Engine, ledger_of_tasks: Ledger, archive: Archive
 ) -> None:

@@ -165,6 +165,7 @@ print(len(panel.selected))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the account")
+@pytest.mark.long
 def test_an_account_without_a_name_and_a_home_draws_as_in_a_container(tmp_path: Path) -> None:
     """The capability lets it read an interpreter below the home of root."""
     tmp_path.chmod(0o777)

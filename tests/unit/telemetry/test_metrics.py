@@ -125,6 +125,7 @@ def test_a_taken_port_is_said_in_one_line_that_names_the_variable(metrics: Metri
         metrics.serve("no.such.host.invalid", 0)
 
 
+@pytest.mark.long
 def test_clients_that_say_nothing_cannot_keep_the_server(server: MetricsServer) -> None:
     """Many idle connections are turned away or timed out; a scrape succeeds soon afterwards."""
     idle = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(60)]

@@ -86,6 +86,7 @@ def test_a_worker_stays_below_its_ceiling(worker: Worker) -> None:
     assert samples(worker.supervisor.metrics) < ceiling("worker")
 
 
+@pytest.mark.long
 def test_a_worker_whose_children_meet_different_tasks_stays_below_a_higher_one(worker: Worker) -> None:
     worker.supervisor.know(types())
     for queue in QUEUES[:6]:

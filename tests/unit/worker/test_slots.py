@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
+
 from taskyard.catalogue.types import MAX_NAME_BYTES
 from taskyard_worker.slots import Phase, SlotTable
 
@@ -118,6 +120,7 @@ def test_a_reader_never_misses_a_claim_that_is_being_described() -> None:
         writer.communicate()
 
 
+@pytest.mark.long
 def test_the_table_outlives_the_child_and_leaves_no_descriptor_behind() -> None:
     before = open_descriptors()
     table = SlotTable.create(8)

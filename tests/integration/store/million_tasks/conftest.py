@@ -18,7 +18,7 @@ from tests.integration.store import seeding
 from tests.integration.store.million_tasks.seeded import N, Seeded
 
 
-@pytest.fixture(scope="session", params=["waiting", pytest.param("finished", marks=pytest.mark.long)])
+@pytest.fixture(scope="session", params=[pytest.param(mix, marks=pytest.mark.long) for mix in ("waiting", "finished")])
 def million(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> Iterator[Seeded]:
     url = new_database()
     mix = seeding.WAITING if request.param == "waiting" else seeding.FINISHED
