@@ -55,7 +55,7 @@ test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_W
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long and not system and not litellm and not container and not kubernetes" $(ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP) ## Run the tests that take long, of which make test has a shorter form (some half an hour)
+test-long: $(STAMP) ## Run the tests that take long: all cases, rare faults, a million tasks (half an hour)
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long $(ARGS)
 
 # What looks for barriers in pages, in the browser: there is no wheel of it. Unpacked only; none of its scripts is run.
