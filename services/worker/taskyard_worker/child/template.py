@@ -94,19 +94,27 @@ def prepare(control: Control, settings: Settings | None) -> Loaded:
 
 
 def report_apart(control: Control, skills: Skills) -> Catalogue:
-    """`report`, by a process that ends with it: what it takes to make and check schemas, no child has to share."""
+    """`report`, in a process that ends with it: what making and checking schemas leaves behind, and the pages that it
+    writes to, are 6 MiB that each worker would keep. Raises ChildProcessError."""
     reads, writes = os.pipe()
     if (pid := fork()) == 0:
+        code = 1
         try:
-            catalogue = report(control, skills.catalogue, skills.kits)
-            os.write(writes, json.dumps(catalogue.names).encode())
+            names = report(control, skills.catalogue, skills.kits).names
+            with open(writes, "wb") as told:  # noqa: PTH123 - a descriptor
+                told.write(json.dumps(names).encode())
+            code = 0
+        except Exception:  # noqa: BLE001 - it must not go on as a template
+            sys.excepthook(*sys.exc_info())
         finally:
-            os._exit(0)
+            os._exit(code)
     os.close(writes)
-    with open(reads, "rb") as told:
-        names = json.loads(told.read())
-    os.waitpid(pid, 0)
-    return Catalogue(t for t in skills.catalogue if t.name in set(names))
+    with open(reads, "rb") as told:  # noqa: PTH123 - as above
+        answer = told.read()
+    if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        raise ChildProcessError(f"the process that reports the task types has ended with {code}")
+    names = frozenset(json.loads(answer))
+    return Catalogue(t for t in skills.catalogue if t.name in names)
 
 
 def serve(control: Control, parent: int) -> Birth:
