@@ -100,9 +100,9 @@ def report_apart(control: Control, skills: Skills) -> Catalogue:
     if (pid := fork()) == 0:
         code = 1
         try:
-            names = report(control, skills.catalogue, skills.kits).names
+            reported = report(control, skills.catalogue, skills.kits)
             with open(writes, "wb") as told:  # noqa: PTH123 - a descriptor
-                told.write(json.dumps(names).encode())
+                told.write(json.dumps(reported.names).encode())
             code = 0
         except Exception:  # noqa: BLE001 - it must not go on as a template
             sys.excepthook(*sys.exc_info())
