@@ -150,3 +150,51 @@ os.kill(copy, signal.SIGKILL)
 
 def test_a_copy_of_a_forked_child_tells_whose_it_is() -> None:
     assert said_by(_COPIED).splitlines() == ["None True 0123456", "another name True"]
+
+
+_REPORTED = """
+import json, os, socket
+from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
+from taskyard_worker.child.skills import Skills
+from taskyard_worker.child.template import report_apart
+from taskyard_worker.control import Control
+
+made = []
+
+class Input(Params):
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema, handler):
+        made.append(cls)
+        if os.environ.get("ENDS"):
+            os.kill(os.getpid(), 9)
+        return handler(core_schema)
+
+def supervisor():
+    with ours.makefile() as lines:
+        names = [spec["name"] for line in lines for spec in json.loads(line)["specs"]]
+        print(*names, flush=True)
+
+ours, theirs = socket.socketpair()
+ours.sendall(b'{"do": "types", "refused": ["b.two"]}\\n')
+control = Control(theirs.detach(), os.getppid())
+types = [TaskType(name=name, description="", params=Input, result=Result) for name in ("a.one", "b.two", "c.three")]
+skills = Skills(Catalogue(types), Cipher([]))
+for ends in ("", "1"):
+    os.environ["ENDS"] = ends
+    try:
+        kept = report_apart(control, skills)
+        print(*kept.names, made, [t.params is Input for t in kept], len(os.listdir("/proc/self/fd")), flush=True)
+    except ChildProcessError as e:
+        print(e, len(os.listdir("/proc/self/fd")), flush=True)
+control.detach()
+supervisor()
+"""
+
+
+def test_the_types_are_reported_by_a_process_that_leaves_nothing_of_it_in_the_template() -> None:
+    kept, ended, told = said_by(_REPORTED).splitlines()
+    names, open_files = kept.rsplit(" ", 1)
+    assert names == "a.one c.three [] [True, True]", "no schema was made here"
+    assert ended == f"the process that reports the task types has ended with -9 {open_files}"
+    assert told == "a.one b.two c.three"

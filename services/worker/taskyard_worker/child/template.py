@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - Python imports it with the first connection by name
 import gc
+import json
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ if __name__ == "__main__":  # before the imports that take long
 
 from taskyard import signals
 from taskyard.catalogue import kits
+from taskyard.catalogue.types import Catalogue
 from taskyard.environment import read_settings
 from taskyard.settings import Settings
 from taskyard.telemetry.exports import import_exports
@@ -38,6 +40,7 @@ from .connections import Connections
 from .copies import detach_copies, fork, leave_copy
 from .process import Birth, Loaded, in_one_line, load, run
 from .report import report
+from .skills import Skills
 
 # What may be open beside the standard streams and the lines: nothing in these is read or written twice.
 _STANDARD = (0, 1, 2)
@@ -83,11 +86,35 @@ def prepare(control: Control, settings: Settings | None) -> Loaded:
     if why := why_not_to_fork(control.fd):
         refuse(control, why)
     skills.tell_left_out()
-    skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
+    skills = replace(skills, catalogue=report_apart(control, skills))
     gc.collect()
     gc.freeze()  # no collection in a child writes to what it shares
     control.send(event="ready")
     return settings, skills, connections
+
+
+def report_apart(control: Control, skills: Skills) -> Catalogue:
+    """`report`, in a process that ends with it: what making and checking schemas leaves behind, and the pages that it
+    writes to, are 6 MiB that each worker would keep. Raises ChildProcessError."""
+    reads, writes = os.pipe()
+    if (pid := fork()) == 0:
+        code = 1
+        try:
+            reported = report(control, skills.catalogue, skills.kits)
+            with open(writes, "wb") as told:  # noqa: PTH123 - a descriptor
+                told.write(json.dumps(reported.names).encode())
+            code = 0
+        except Exception:  # noqa: BLE001 - it must not go on as a template
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)
+    os.close(writes)
+    with open(reads, "rb") as told:  # noqa: PTH123 - as above
+        answer = told.read()
+    if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        raise ChildProcessError(f"the process that reports the task types has ended with {code}")
+    names = frozenset(json.loads(answer))
+    return Catalogue(t for t in skills.catalogue if t.name in names)
 
 
 def serve(control: Control, parent: int) -> Birth:
