@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -21,6 +22,9 @@ from taskyard_client.models import Progress, Task
 
 from .json_text import one_line
 
+# Of a column: its name, its title, and whether it is of figures.
+Column = tuple[str, str, bool]
+_RUN_TIME = "run_time"
 # Of each macro, in each language: ten full pages of a list. A row has about a kilobyte.
 MOST = 2_000
 _MOST_CHARACTERS = 120
@@ -47,10 +51,27 @@ class Kept:
         make = getattr(self, name)
         return Markup("".join([make(value, *more) for value in values]))  # noqa: S704 - macros escape
 
+    def task_rows(
+        self, rows: Iterable[TaskRow], columns: Sequence[Column], zone: ZoneInfo, has_tick: bool, now: datetime
+    ) -> Markup:
+        """Of a task that runs, all is kept but how long it has run, which is another at each look."""
+        names = [name for name, _, _ in columns]
+        at = names.index(_RUN_TIME) if _RUN_TIME in names else len(names)
+        before, title, behind = columns[:at], columns[at : at + 1], columns[at + 1 :]
+        made = []
+        for row in rows:
+            if row.state == "running" and row.started_at and title:
+                lasted = self.run_time(now - row.started_at, title[0][1])
+                cells = self.task_cells(row, before, zone, has_tick), lasted, self.task_cells(row, behind, zone, False)
+                made += ["<tr>", *cells, "</tr>\n"]
+            else:
+                made.append(self.task_row(row, columns, zone, has_tick))
+        return Markup("".join(made))  # noqa: S704 - macros escape
+
 
 class TaskRow(NamedTuple):
     """What the lists of tasks show of one, as values that can be compared. Its texts are as the API has them: what is
-    marked as safe would be taken for the same."""
+    marked as safe would be taken for the same. `lasted` is None where a task runs: `task_rows` tells how long."""
 
     id: UUID
     name: str
@@ -74,9 +95,8 @@ class TaskRow(NamedTuple):
     params: str
 
 
-def row_of(task: Task, now: datetime, columns: Sequence[str] = ()) -> TaskRow:
-    is_running, error, tags = task.state == "running", task.error, tuple(task.tags)
-    until = task.finished_at or (now if is_running else None)
+def row_of(task: Task, columns: Sequence[str] = ()) -> TaskRow:
+    error, tags, until = task.error, tuple(task.tags), task.finished_at
     return TaskRow(
         task.id,
         task.name,
@@ -96,6 +116,6 @@ def row_of(task: Task, now: datetime, columns: Sequence[str] = ()) -> TaskRow:
         () if "tags" in columns else tags[:_MOST_BESIDE_NAME],
         error.code if error else None,
         error.message[:_MOST_OF_MESSAGE] if error else "",
-        task.progress if is_running else None,
+        task.progress if task.state == "running" else None,
         one_line(task.params, _MOST_CHARACTERS) if "params" in columns else "",
     )

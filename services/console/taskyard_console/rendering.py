@@ -108,6 +108,7 @@ class Rendering:
             "shell": shlex.quote,
             "pattern": _pattern,
             "is_large": _is_large,
+            "tuple": tuple,
         }
         environment.filters.update(Formats(language).filters(), **own)
         environment.filters.update(cron_words=partial(cron_words, language=language), zone=zone_of, beside=zip)

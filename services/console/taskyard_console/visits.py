@@ -24,6 +24,7 @@ from .basic import Basic
 from .cookies import Cookies
 from .formats import UTC_ZONE, zone_of
 from .forms import Form, read_form
+from .navigation import ENTRIES, Entry
 from .page import Page
 from .sessions import Session
 from .verdicts import Verdicts
@@ -112,6 +113,18 @@ class Visit:
 
     def may_see(self, scope: str) -> bool:
         return self.access is not None and self.access.may_see(scope)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Those of the navigation that its reader may open."""
+        return tuple([entry for entry in ENTRIES if self.may_see(entry.scope)])
+
+    @property
+    def here(self) -> str:
+        """The path of the entry that the page belongs to; empty where it belongs to none."""
+        path = self.address.partition("?")[0]
+        parents = (one.path for one in ENTRIES if one.path != "/" and path.startswith(f"{one.path}/"))
+        return path if any(path == one.path for one in ENTRIES) else next(parents, "")
 
     def say(self, resp: falcon.asgi.Response, kind: str, text: str) -> None:
         """`text` stands above the next page. `kind`: `done`, or `failed`."""

@@ -44,13 +44,13 @@ class DeadLetters(Page):
             )
         except (Invalid, falcon.HTTPBadRequest) as e:
             faults = faults_of(e)
-        plain, now = plain_query(asked), datetime.now(UTC)
+        plain = plain_query(asked)
         self.rendering.show(
             resp,
             visit,
             "dead_letters.html",
             status=falcon.HTTP_UNPROCESSABLE_ENTITY if faults else falcon.HTTP_OK,
-            rows=[row_of(task, now) for task in page.items],
+            rows=[row_of(task) for task in page.items],
             next_cursor=page.next_cursor,
             faults=faults,
             groups=groups,

@@ -130,8 +130,8 @@ def known_fields(kind: TaskType | None, form: Form | None = None) -> frozenset[s
 
 
 @cache
-def zones() -> list[str]:
-    return sorted(name for name in available_timezones() if name == "UTC" or ("/" in name and not _is_old(name)))
+def zones() -> tuple[str, ...]:
+    return (*sorted(name for name in available_timezones() if name == "UTC" or ("/" in name and not _is_old(name))),)
 
 
 def _is_old(name: str) -> bool:

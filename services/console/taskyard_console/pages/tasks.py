@@ -47,13 +47,14 @@ class Tasks(Page):
             page = await visit.api.tasks_page(cursor=cursor, limit=asked["limit"], **for_api(asked, visit))
         except (Invalid, falcon.HTTPBadRequest) as e:
             faults = faults_of(e)
-        plain, chosen, now = plain_query(asked), asked["column"] or STANDARD, datetime.now(UTC)
+        plain, chosen = plain_query(asked), asked["column"] or STANDARD
         self.rendering.show(
             resp,
             visit,
             "tasks.html",
             status=falcon.HTTP_UNPROCESSABLE_ENTITY if faults else falcon.HTTP_OK,
-            rows=[row_of(task, now, chosen) for task in page.items],
+            rows=[row_of(task, chosen) for task in page.items],
+            now=datetime.now(UTC),
             next_cursor=page.next_cursor,
             faults=faults,
             suggested=suggested,
