@@ -48,7 +48,7 @@ class Task(Answer):
     name: str
     queue: str
     state: str
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     result: Any = None
     error: Failure | None = None
     progress: Progress | None = None
@@ -62,7 +62,7 @@ class Task(Answer):
     expires_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     worker: str | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     request_id: str | None = None
     trace_id: str | None = None
     version: int = 1
@@ -76,7 +76,7 @@ class Task(Answer):
     workflow_id: UUID | None = None
     schedule_id: UUID | None = None
     parent_id: UUID | None = None
-    warnings: list[Warned] = []
+    warnings: list[Warned] = Field(default_factory=list)
 
     @property
     def is_final(self) -> bool:
@@ -103,7 +103,7 @@ class Accepted(Answer):
 
 class Batch(Answer):
     items: list[Accepted]
-    warnings: list[Warned] = []
+    warnings: list[Warned] = Field(default_factory=list)
 
 
 class Cancellation(Answer):
@@ -134,7 +134,7 @@ class TaskEvent(Answer):
     kind: str
     at: datetime | None = None
     attempt: int | None = None
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
     id: str | None = None
 
 
@@ -196,7 +196,7 @@ class WorkflowStep(Answer):
     queue: str = ""
     state: str
     attempt: int = 0
-    needs: list[str] = []
+    needs: list[str] = Field(default_factory=list)
     needs_count: int = 0
     pending_needs: int = 0
     optional: bool = False
@@ -220,9 +220,9 @@ class Workflow(Answer):
     callback_url: str | None = None
     trace_id: str | None = None
     request_id: str | None = None
-    steps: list[WorkflowStep] = []
+    steps: list[WorkflowStep] = Field(default_factory=list)
     next_cursor: str | None = None
-    warnings: list[Warned] = []
+    warnings: list[Warned] = Field(default_factory=list)
 
     @property
     def is_final(self) -> bool:
@@ -242,7 +242,7 @@ class WorkflowCancellation(Answer):
 class Load(Answer):
     """What waits and runs in `queues` together at `counted_at`; `total` is the sum of both."""
 
-    queues: list[str] = []
+    queues: list[str] = Field(default_factory=list)
     waiting: int
     running: int
     total: int
@@ -262,7 +262,7 @@ class Queue(Answer):
     paused: bool
     paused_at: datetime | None = None
     paused_by: str | None = None
-    depth: dict[str, int] = {}
+    depth: dict[str, int] = Field(default_factory=dict)
     counted_at: datetime | None = None
     oldest_waiting_at: datetime | None = None
     workers: int | None = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from .formats import Formats
@@ -58,9 +59,21 @@ class Ticks:
     values: Sequence[float]
     named: Callable[[float], str]
 
+    @property
+    def axis(self) -> Axis:
+        return Axis(self.scale, tuple(self.values), tuple(map(self.named, self.values)))
+
+
+class Axis(NamedTuple):
+    """Ticks with their names, as values that can be compared."""
+
+    scale: Scale
+    values: Sequence[float]
+    names: Sequence[str]
+
     def label(self, value: float, index: int, count: int) -> str:
         """As leather asks for it."""
-        return self.named(value)
+        return self.names[index]
 
 
 def figure_ticks(most: float, unit: str, language: str) -> Ticks:
@@ -109,7 +122,8 @@ def time_ticks(since: datetime, until: datetime, zone: ZoneInfo, language: str) 
     step = next((step for longest, step in _TIMES if lasts <= longest), 30 * _DAY)
     # By the clock on the wall: where it is put forward, the times that are named stay round.
     local = since.astimezone(zone).replace(tzinfo=None)
-    at = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    at = midnight + (local - midnight) // step * step
     values = []
     while (seconds := at.replace(tzinfo=zone).timestamp()) <= until.timestamp():
         if seconds >= since.timestamp():

@@ -23,6 +23,7 @@ LINES = ((BLUE, ""), (RED, "7 4"), (GREEN, "2 4"), (PURPLE, "10 3 2 3"))
 TONES = {"good": GREEN, "bad": RED, "wait": AMBER, "odd": PURPLE, "quiet": GREY, "plain": BLUE}
 _PATTERNS = frozenset({"bad", "wait", "odd", "quiet"})
 _LETTER = 7.0
+_SHAPE = "shape-"
 _PALE = "0.4"
 
 # A place on the axis of time, and a figure; None is a gap.
@@ -30,34 +31,39 @@ Places = Sequence[tuple[float, float | None]]
 
 
 class Shape(Protocol):
+    @property
+    def look(self) -> Shape:
+        """What its legend is drawn of, without its points."""
+
     def svg(self, width: float, height: float, x: Scale, y: Scale) -> str: ...
 
     def legend(self, name: str) -> tuple[Element, float]:
         """With its width."""
 
 
+def tag_of(number: int) -> str:
+    """What stands for a layer in a chart that is serialised, and so has no tag in its texts."""
+    return f"<{_SHAPE}{number} />"
+
+
 class Layer:
-    """A shape as leather has them. In the chart that leather makes, an empty element stands for it; `filled` puts what
-    the shape draws there."""
+    """A shape as leather has them: an empty element stands for it, and leather says how large it is to be drawn."""
+
+    width = height = 0.0
 
     def __init__(self, shape: Shape, number: int) -> None:
         self._shape = shape
-        self._tag = f"shape-{number}"
-        self._drawn = ""
+        self._number = number
 
     def validate_series(self, series: Any) -> None:
         """Leather asks."""
 
     def to_svg(self, width: float, height: float, x: Scale, y: Scale, series: Any, palette: Any) -> Element:
-        self._drawn = self._shape.svg(width, height, x, y)
-        return Element(self._tag)
+        self.width, self.height = width, height
+        return Element(f"{_SHAPE}{self._number}")
 
     def legend_to_svg(self, series: Any, palette: Any) -> list[tuple[Element, float]]:
         return [self._shape.legend(str(series.name))]
-
-    def filled(self, chart: str) -> str:
-        """`chart`: serialised, and so without a tag in its texts."""
-        return chart.replace(f"<{self._tag} />", self._drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,10 @@ class Line:
     points: Places
     colour: str
     dashes: str = ""
+
+    @property
+    def look(self) -> Line:
+        return Line((), self.colour, self.dashes)
 
     def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
         right, down = x.along(0, width), y.along(height, 0)
@@ -94,8 +104,12 @@ class Bars:
     points: Places
     tone: str
     step: float
-    base: Mapping[float, float] = field(default_factory=dict)
+    base: Mapping[float, float] = field(default_factory=dict, hash=False)
     until: float = math.inf
+
+    @property
+    def look(self) -> Bars:
+        return Bars((), self.tone, 0.0)
 
     def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
         right, down = x.along(0, width), y.along(height, 0)
@@ -131,6 +145,10 @@ class Told:
     shape: Shape
     texts: Mapping[float, str]
     step: float
+
+    @property
+    def look(self) -> Shape:
+        return self.shape.look
 
     def svg(self, width: float, height: float, x: Scale, y: Scale) -> str:
         place = x.along(0, width)

@@ -10,17 +10,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, reduce
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import leather
 import leather.svg
 from markupsafe import Markup, escape
 
-from .axes import Ticks, figure_ticks, figure_words, time_ticks
-from .chart_shapes import LINES, TONES, Bars, Layer, Line, Shape, Told
+from .axes import Axis, Ticks, figure_ticks, figure_words, time_ticks
+from .chart_shapes import LINES, TONES, Bars, Layer, Line, Shape, Told, tag_of
 from .formats import Formats
 
 WIDTH, HEIGHT = 440, 200
@@ -45,11 +45,14 @@ class Times:
         self.language = language
         self.seconds = [at.timestamp() for at in times]
         self.words = [formats.moment(at, zone) for at in times]
+        self._ticks: dict[float, Ticks] = {}
 
     def ticks(self, more: float = 0.0) -> Ticks:
         """From the first of them to `more` seconds after the last."""
-        since, until = (datetime.fromtimestamp(at, UTC) for at in (self.seconds[0], self.seconds[-1] + more))
-        return time_ticks(since, until, self.zone, self.language)
+        if more not in self._ticks:
+            since, until = (datetime.fromtimestamp(at, UTC) for at in (self.seconds[0], self.seconds[-1] + more))
+            self._ticks[more] = time_ticks(since, until, self.zone, self.language)
+        return self._ticks[more]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +164,30 @@ def _svg_of(
     times: Ticks,
     figures: Ticks,
 ) -> Markup:
-    """Hidden from screen readers, which have the table beside it. The serialiser escapes names. The last shape has the
-    texts: it is drawn on top."""
+    """Hidden from screen readers, which have the table beside it. The last shape has the texts: it is drawn on top."""
+    frame = _frame(tuple((name, shape.look) for name, shape in series), times.axis, figures.axis)
+    inside, size = frame.svg, (frame.width, frame.height)
+    for number, (_, shape) in enumerate(series, 1):
+        shown = Told(shape, texts, step) if number == len(series) else shape
+        inside = inside.replace(tag_of(number), shown.svg(*size, times.scale, figures.scale))
+    return _svg(inside, WIDTH, HEIGHT, 'aria-hidden="true"')
+
+
+class _Frame(NamedTuple):
+    """What stands around the shapes, which have a tag each in `svg`; `width` and `height` are theirs."""
+
+    svg: str
+    width: float
+    height: float
+
+
+# Until the next point is measured, or the most of them is another.
+@lru_cache(200)
+def _frame(series: tuple[tuple[str, Shape], ...], times: Axis, figures: Axis) -> _Frame:
+    """Axes, grid and legend. The serialiser escapes names."""
     chart, layers = leather.Chart(), list[Layer]()
-    for number, (name, shape) in enumerate(series, 1):
-        layers.append(Layer(Told(shape, texts, step) if number == len(series) else shape, number))
+    for number, (name, look) in enumerate(series, 1):
+        layers.append(Layer(look, number))
         chart.add_series(leather.Series(_NO_DATA, name=name), layers[-1])
     chart.set_x_scale(times.scale)
     chart.set_y_scale(figures.scale)
@@ -180,8 +202,7 @@ def _svg_of(
     for element in group.iter("g"):
         if "tick" in element.get("class", ""):
             _set(element[0].attrib, {"stroke": _INK, "stroke-opacity": "0.2"})
-    inside = reduce(lambda text, layer: layer.filled(text), layers, leather.svg.stringify(group))
-    return _svg(inside, WIDTH, HEIGHT, 'aria-hidden="true"')
+    return _Frame(leather.svg.stringify(group), layers[0].width, layers[0].height)
 
 
 def _set(attributes: Any, values: Mapping[str, str], without: str = "") -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
 from babel.dates import format_datetime, format_skeleton, format_time, format_timedelta
-from babel.numbers import format_decimal, format_percent, parse_decimal
+from babel.numbers import format_decimal, format_percent, get_decimal_symbol, get_group_symbol, parse_decimal
 from babel.units import format_unit
 from markupsafe import Markup, escape
 
@@ -129,12 +129,19 @@ def _unit(number: float, unit: str, length: Literal["long", "short"], language: 
     return str(format_unit(number, f"duration-{unit}", length=length, locale=_locale(language)))
 
 
+@cache
+def _marks(language: str) -> dict[int, str]:
+    """What stands between thousands and before fractions, by what Python has there."""
+    return str.maketrans({",": get_group_symbol(language), ".": get_decimal_symbol(language)})
+
+
 class Formats:
     """The filters of the templates, for one language."""
 
     def __init__(self, language: str) -> None:
         # English as most of its readers in the world have it: days before months, 24 hours.
         self._language = "en_GB" if language == "en" else language
+        self._marks = _marks(self._language)
 
     def filters(self) -> dict[str, Any]:
         return {
@@ -204,9 +211,7 @@ class Formats:
         if lasts < 0:
             return f"-{self.duration(-lasts)}"
         if round(lasts, 1) < 60:
-            digits = "0.000" if lasts < 0.1 else "0.00" if lasts < 1 else "0.0"
-            # Of what is shown: times are measured more finely than that, and no two are the same.
-            return f"{_decimal(round(lasts, len(digits) - 2), digits, self._language)} s"
+            return f"{self._measured(lasts, 3 if lasts < 0.1 else 2 if lasts < 1 else 1)} s"
         # Rounded to the smaller unit first: 3,599.7 s are an hour, not 59 minutes and 60 seconds.
         large, small = next(pair for pair in _PAIRS if _rounded(lasts, pair[1][1]) >= pair[0][1])
         whole, rest = divmod(_rounded(lasts, small[1]), large[1])
@@ -220,7 +225,13 @@ class Formats:
 
     def seconds(self, seconds: float | timedelta) -> str:
         """As exactly as it is known: 8,999.25 s."""
-        return f"{_decimal(_seconds(seconds), '#,##0.###', self._language)} s"
+        return f"{self._measured(_seconds(seconds), 3, is_short=True)} s"
+
+    def _measured(self, value: float, digits: int, *, is_short: bool = False) -> str:
+        """As Babel has it. No two measured times are the same, so keeping them would help little. `is_short`: without
+        the zeros at the end."""
+        text = f"{value:,.{digits}f}"
+        return (text.rstrip("0").rstrip(".") if is_short else text).translate(self._marks)
 
     def interval(self, seconds: float) -> str:
         """Exactly: 90 seconds, 15 minutes, 36 hours."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from jinja2 import meta
 from markupsafe import Markup, escape
 
-from taskyard_client.models import Task
-from taskyard_console import columns, kept
+from taskyard_client import Crash
+from taskyard_client.models import Failure, Task, WorkflowStep
+from taskyard_console import columns, kept, steps
 from taskyard_console.attempts import Line
 from taskyard_console.formats import UTC_ZONE
+from taskyard_console.navigation import ENTRIES
 from taskyard_console.rendering import Rendering
 from taskyard_console.words import read_catalogues
 
@@ -22,6 +26,7 @@ ID = "0193a6f0-0000-7000-8000-000000000001"
 HOSTILE = "<script>alert('\"&')</script>"
 CATALOGUES = read_catalogues()
 ALL = tuple(columns.COLUMNS)
+HOSTILE_IN_CRASH = ("name", "queue", "outcome", "message", "worker", "child")
 
 
 def parts(language: str = "en", path: str = "") -> Any:
@@ -40,7 +45,7 @@ def task(**given: Any) -> Task:
 
 def row(of: Any, one: Task, now: datetime = AT, chosen: tuple[str, ...] = ALL, zone: ZoneInfo = UTC_ZONE) -> str:
     shown = columns.shown(chosen, CATALOGUES["en"])
-    return str(of.task_row(kept.row_of(one, now, chosen), shown, zone, True))
+    return str(of.task_rows([kept.row_of(one, chosen)], shown, zone, True, now))
 
 
 def test_they_see_nothing_but_their_arguments_and_what_is_the_same_for_all_readers() -> None:
@@ -79,7 +84,92 @@ def test_a_row_shows_each_change_of_its_task(changed: dict[str, Any]) -> None:
 def test_how_long_a_task_has_been_running_goes_on() -> None:
     of, running = parts(), task(state="running", started_at=AT)
     assert "5.0 s" in row(of, running, AT + timedelta(seconds=5))
+    made = of.task_cells.cache_info().misses
     assert "6.0 s" in row(of, running, AT + timedelta(seconds=6))
+    assert of.task_cells.cache_info().misses == made
+
+
+@pytest.mark.parametrize("chosen", [ALL, ("run_time",), ("run_time", "says"), ("name", "run_time"), ("name",)])
+def test_a_row_of_a_running_task_has_the_same_cells_as_one_that_has_ended(chosen: tuple[str, ...]) -> None:
+    of, until = parts(), AT + timedelta(seconds=5)
+    progress = {"percent": 50, "message": "half"}
+    running = row(of, task(state="running", started_at=AT, progress=progress), until, chosen)
+    ended = row(of, task(state="succeeded", started_at=AT, finished_at=until), until, chosen)
+    assert labels(running) == labels(ended)
+    assert ("5.0 s" in running) == ("run_time" in chosen)
+
+
+def labels(text: str) -> list[str]:
+    assert text.startswith("<tr>")
+    assert text.strip().endswith("</tr>")
+    return re.findall('data-label="(.*?)"', text)
+
+
+CRASH = Crash(
+    task_id=UUID(ID), name="mail.send", queue="mail", attempt=1, outcome="crashed", started_at=AT, finished_at=AT
+)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"task_id": UUID(int=1)},
+        {"name": "mail.sent"},
+        {"queue": "post"},
+        {"attempt": 2},
+        {"outcome": "suspected"},
+        {"message": "killed"},
+        {"worker": "mailer-1"},
+        {"child": "2"},
+        {"started_at": AT - timedelta(seconds=1)},
+        {"finished_at": AT + timedelta(days=1)},
+        {"peak_memory_bytes": 1_000_000},
+    ],
+)
+def test_a_row_shows_each_change_of_its_crash(changed: dict[str, Any]) -> None:
+    of = parts()
+    before = of.crash_row(CRASH, UTC_ZONE, True)
+    assert of.crash_row(CRASH.model_copy(update=changed), UTC_ZONE, True) != before
+    assert of.crash_row(CRASH.model_copy(), UTC_ZONE, True) is before
+
+
+STEP = WorkflowStep(name="load", task_id=UUID(ID), task_name="do", state="queued", needs=["early"], needs_count=1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "store"},
+        {"task_id": UUID(int=1)},
+        {"task_name": "keep"},
+        {"state": "running"},
+        {"optional": True},
+        {"attempt": 2},
+        {"started_at": AT},
+        {"started_at": AT, "finished_at": AT},
+        {"needs": ["late"]},
+        {"needs_count": 6},
+        {"state": "blocked", "pending_needs": 1},
+        {"error": Failure(code="lost", message="no")},
+    ],
+)
+def test_a_row_shows_each_change_of_its_step(changed: dict[str, Any]) -> None:
+    of, step = parts(), STEP.model_copy(update=changed)
+    shown = [of.step_row(steps.row_of(one, {}), "/workflows/1", "", UTC_ZONE) for one in (STEP, step, STEP)]
+    assert shown[0] is shown[2]
+    assert shown[0] != shown[1]
+    # Where its needs are on the page, it leads to them.
+    on_page = steps.row_of(step, {"early": STEP, "late": STEP})
+    assert of.step_row(on_page, "/workflows/1", "", UTC_ZONE) != shown[1]
+
+
+def test_only_those_entries_of_the_navigation_are_shown_that_the_reader_may_open() -> None:
+    of, some = parts(), ENTRIES[:2]
+    assert 'aria-current="page">Tasks' in of.navigation(some, "/tasks")
+    assert "aria-current" not in of.navigation(some, "")
+    for made in (of.navigation(some, "/tasks"), of.help(some)):
+        assert "Tasks" in made
+        assert "Audit" not in made
 
 
 def test_the_same_row_is_made_once_for_each_zone_and_choice_of_columns() -> None:
@@ -108,14 +198,21 @@ def test_what_a_task_controls_is_escaped_in_all_of_them() -> None:
     hostile = {"name": HOSTILE, "queue": HOSTILE, "tags": [HOSTILE], "worker": HOSTILE, "submitted_by": HOSTILE}
     failed = task(**hostile, state="failed", error=error, params={"a": HOSTILE})
     running = task(**hostile, state="running", progress=progress)
-    letter = kept.row_of(failed, AT)
+    letter = kept.row_of(failed)
     line = Line(AT, 1, HOSTILE, HOSTILE)
+    needs = {"name": HOSTILE, "task_name": HOSTILE, "needs": [HOSTILE], "error": Failure(code=HOSTILE, message=HOSTILE)}
+    hostile_step = steps.row_of(STEP.model_copy(update=needs), {})
     made = [
         row(of, failed),
         row(of, running),
         of.letter_row(letter, UTC_ZONE, True, False),
         of.log_line(line, UTC_ZONE, True),
         of.chart_row((HOSTILE, HOSTILE), (HOSTILE, HOSTILE)),
+        of.crash_row(CRASH.model_copy(update=dict.fromkeys(HOSTILE_IN_CRASH, HOSTILE)), UTC_ZONE, True),
+        of.step_row(hostile_step, HOSTILE, HOSTILE, UTC_ZONE),
+        of.task_types((HOSTILE,)),
+        of.queues((HOSTILE,)),
+        of.options((HOSTILE,)),
         of.waiting_row(HOSTILE, HOSTILE, 1, 0, AT, HOSTILE, UTC_ZONE),
         *(make(HOSTILE) for make in (of.state, of.state_text, of.task_type, of.queue, of.tag, of.tasks_of_type)),
     ]
@@ -138,6 +235,6 @@ def test_as_many_are_kept_as_were_made_last() -> None:
 
 
 def test_a_message_that_nothing_shows_is_not_kept() -> None:
-    found = kept.row_of(task(state="failed", error={"code": "a", "message": "word " * 1_000}), AT)
+    found = kept.row_of(task(state="failed", error={"code": "a", "message": "word " * 1_000}))
     assert len(found.message) < 300
     assert parts().failure(found) == parts().failure(found._replace(message="word " * 1_000))

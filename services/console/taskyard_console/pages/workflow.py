@@ -19,6 +19,7 @@ from ..access import MANAGE
 from ..page import Page
 from ..parts import Part, part
 from ..rendering import Rendering
+from ..steps import row_of
 from ..visits import Visit
 from .task_ids import task_id_of as id_of
 
@@ -28,7 +29,6 @@ _NEEDS = _STEPS * _PAGES
 _ROWS = 50
 _FAILED, _EVENTS = 10, 50
 _RETRIED = frozenset({"failed", "cancelled"})
-_UNMET = frozenset({"blocked", "scheduled", "queued", "running", "retrying"})
 _NOTHING: Part[Any] = Part()
 
 
@@ -47,14 +47,14 @@ class OneWorkflow(Page):
             part(api.task(chosen)) if chosen else _nothing(),
         )
         begin = min(max(0, req.get_param_as_int("from", default=0)), max(0, len(steps) - 1))
-        states = {one.name: one.state for one in steps}
+        by_name = {one.name: one for one in steps}
         step = next((one for one in steps if one.task_id == chosen), None)
         self.rendering.show(
             resp,
             visit,
             "workflow.html",
             workflow=workflow,
-            steps=steps[begin : begin + _ROWS],
+            steps=[row_of(one, by_name) for one in steps[begin : begin + _ROWS]],
             begin=begin,
             end=min(begin + _ROWS, len(steps)),
             read=len(steps),
@@ -63,14 +63,14 @@ class OneWorkflow(Page):
             cursor=req.get_param("cursor") or "",
             graph=graph.drawn(steps),
             box={"width": graph.WIDTH, "height": graph.HEIGHT},
-            waits={one.name: _waits(one, states) for one in steps},
             is_long=len(steps) > _STEPS,
-            ids={one.name: one.task_id for one in steps},
+            by_name=by_name,
             failed=failed,
             timeline=timeline,
             is_longer=timeline.value is not None and len(timeline.value.items) == _EVENTS,
             task=task,
             step=step,
+            chosen=None if step is None else row_of(step, by_name),
             taken=[] if task.value is None else sorted(_taken(task.value)),
             gives=[] if step is None else [one for one in steps if step.name in one.needs],
             can_cancel=not workflow.is_final and visit.may("manage"),
@@ -93,16 +93,6 @@ async def _read(visit: Visit, wanted: UUID, cursor: str | None) -> tuple[Workflo
         found = await visit.api.workflows.get(wanted, limit=_STEPS, cursor=found.next_cursor, needs_limit=_NEEDS)
         steps += found.steps
     return workflow, steps, found.next_cursor
-
-
-def _waits(step: WorkflowStep, states: dict[str, str]) -> list[tuple[str, str]]:
-    """What a blocked step waits for, with the state of each. A step of another page ("") is named where all such are
-    waited for: which of them have ended is not known here."""
-    if step.state != "blocked":
-        return []
-    waits = [(need, states[need]) for need in step.needs if states.get(need) in _UNMET]
-    elsewhere = [(need, "") for need in step.needs if need not in states]
-    return waits + elsewhere if len(waits) + len(elsewhere) == step.pending_needs else waits
 
 
 def _taken(task: Task) -> set[str]:
