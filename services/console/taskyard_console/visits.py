@@ -93,12 +93,17 @@ class Visit:
     notice: dict[str, str] | None = None
     address: str = "/"
     verdict: str = ""
+    # With whose key it was made.
+    _api: tuple[Access, AsyncClient] | None = None
 
     @property
     def api(self) -> AsyncClient:
         """The API as this reader reaches it. Raises SignInNeeded."""
         access = self.reader
-        return self.client.with_key(access.key, on_behalf_of=access.person, language=self.language)
+        if self._api is None or self._api[0] is not access:
+            made = self.client.with_key(access.key, on_behalf_of=access.person, language=self.language)
+            self._api = access, made
+        return self._api[1]
 
     @property
     def reader(self) -> Access:
