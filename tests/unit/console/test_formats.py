@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from babel.numbers import format_decimal
 
 from taskyard_console.formats import Formats
 
@@ -61,3 +62,15 @@ def test_the_units_are_those_of_the_language(language: str, told: str) -> None:
 def test_the_seconds_are_told_as_they_were_measured() -> None:
     assert Formats("en").seconds(8999.25) == "8,999.25 s"
     assert Formats("de").seconds(timedelta(seconds=91.5)) == "91,5 s"
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "hu"])
+@pytest.mark.parametrize(
+    "value", [0.0, 0.0004, 0.05, 0.5, 7.0, 59.94, 999.5, 1000.0, 8999.25, 46_812.123, 12_345_678.9]
+)
+def test_measured_times_are_written_as_cldr_has_them(language: str, value: float) -> None:
+    of, locale = Formats(language), "en_GB" if language == "en" else language
+    assert of.seconds(value) == f"{format_decimal(value, '#,##0.###', locale=locale)} s"
+    if value < 59:
+        digits = "0.000" if value < 0.1 else "0.00" if value < 1 else "0.0"
+        assert of.duration(value) == f"{format_decimal(value, digits, locale=locale)} s"
