@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -301,8 +301,7 @@ def test_a_task_of_a_higher_queue_is_seen_although_that_was_empty_a_moment_ago(h
 
 
 def test_a_known_empty_queue_is_not_asked_for_a_while_and_does_not_limit_the_others(harness: Harness) -> None:
-    stands: Callable[[], float] = lambda: 1.0  # threads have become free just now, however long Redis takes
-    child = harness.child(harness.claim_table(threads=2, clock=stands))
+    child = harness.child(harness.claim_table(threads=2, clock=lambda: 1.0))  # threads are free just now, always
     harness.put(60)
     for _ in range(15):
         slots = child.take()
