@@ -207,10 +207,10 @@ def test_it_waits_no_longer_than_a_request_may(
             begun = len(short)
             with capture_logs(processors=[merge_contextvars]) as logs:
                 late = ask(wire, german)
+                logged = wait_for(lambda: [x for x in logs if x["event"] == "request_unavailable"], 10, "the log")
             assert len(short) == begun + 1
         assert (late.status, late.json["code"]) == (503, "ledger_unavailable")
         assert late.headers["content-language"] == "de"
-        logged = [line for line in logs if line["event"] == "request_unavailable"]
         ids = late.headers["x-request-id"], late.headers["traceparent"][3:35]
         assert [(line["request_id"], line["trace_id"]) for line in logged] == [ids]
         assert late.headers["retry-after"] == "5"

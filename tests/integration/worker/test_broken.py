@@ -77,7 +77,8 @@ def test_a_task_that_closes_the_descriptors_of_its_process_pays_and_what_has_end
     sick.fleet.start_worker(threads=4)
     short = sick.put("tests.effect", 40)
     (neighbour,) = sick.put("tests.effect", seconds=3.0)
-    wait_for(lambda: sick.row(neighbour).state == "running", 20, "the neighbour to run")
+    # What is still written would be written to nowhere.
+    wait_for(lambda: len(effects(sick.fleet.effects)) == 41, 20, "the short ones to have run, and the neighbour to run")
     (hostile,) = sick.put("tests.sick", do="close_descriptors", seconds=100.0)
     assert sick.wait([*short, neighbour], 40) == ["succeeded"] * 41
     assert sick.wait([hostile], 60) == ["failed"]
