@@ -1,10 +1,11 @@
 """Every page of the console before a ledger with a million tasks: its time next to that of its calls of the API.
 
-The bar is in processor time, because others may use the machine: that of console, API and PostgreSQL together is at
-most twice that of API and PostgreSQL. A page whose own work is less than OWN_SECONDS is not held to it: most lists cost
-the API three milliseconds, less than any page of their rows. The elapsed times are medians: the page's as a reader has
-it, and of it the time in which at least one call was under way, as the console says in `Server-Timing`. No scheduler
-runs meanwhile.
+A page is slow if it takes more than twice the time of its calls, both by the clock and in processor time (of console,
+API and PostgreSQL together, beside that of API and PostgreSQL): by the clock, others may have used the machine; in
+processor time, making the calls counts as the console's. A page whose own work is less than OWN_SECONDS is not held to
+it: most lists cost the API three milliseconds, less than any page of their rows. The elapsed times are medians: the
+page's as a reader has it, and of it the time in which at least one call was under way, as the console says in
+`Server-Timing`. No scheduler runs meanwhile.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Measured:
 
     @property
     def is_slow(self) -> bool:
-        return self.ratio > BAR and self.console_processor > OWN_SECONDS
+        return min(self.ratio, self.page / self.api) > BAR and self.console_processor > OWN_SECONDS
 
 
 @dataclass(frozen=True)
