@@ -272,6 +272,7 @@ def test_the_mail_server_of_one_run_is_not_that_of_the_next(start: Callable[...,
     assert "hunter2" not in first.said()
 
 
+@pytest.mark.long
 def test_a_second_one_on_the_same_data_says_so(shared_up: Up, start_beside_shared: Callable[..., Up]) -> None:
     assert shared_up.process.is_running()
     second = start_beside_shared()
