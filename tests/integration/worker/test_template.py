@@ -185,6 +185,42 @@ def test_what_sighup_finds_broken_is_tried_again_while_the_children_work_on(work
     assert worker.wait(20) == 0
 
 
+SLEEPS = """
+import os, pathlib, time
+from pydantic import BaseModel
+from taskyard import task
+
+class Input(BaseModel):
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema, handler):
+        if pathlib.Path(PLACE).exists():
+            pathlib.Path(PLACE).write_text(str(os.getpid()))
+            time.sleep(600)
+        return handler(core_schema)
+
+@task("own.sleeps")
+def sleeps(params: Input) -> None: ...
+"""
+
+
+def test_a_schema_that_hangs_ends_with_its_template_and_another_one_is_started(
+    workers: LedgerFleet, own: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "hangs"
+    own.write_text(SLEEPS.replace("PLACE", repr(str(place))))
+    workers.fleet.environment["TASKYARD_CHILD_START_SECONDS"] = "8"
+    worker = workers.fleet.start_worker(processes=1, threads=1)
+    wait_for(lambda: ready(workers) == 1, 30, "the child")
+    place.touch()
+    worker.send_signal(signal.SIGHUP)
+    hangs = int(wait_for(place.read_text, 30, "the process that makes the schemas"))
+    place.unlink()
+    wait_for(lambda: lines(workers.fleet.logs(), '"template_stuck"'), 30, "the end of its time")
+    wait_for(lambda: ready(workers) == 2, 60, "a child of the next template")
+    wait_for(lambda: ends(hangs), 10, "the end of what hung")
+    assert not lines(workers.fleet.logs(), '"program_left"')
+
+
 def test_a_successor_of_a_killed_child_is_there_at_once(workers: LedgerFleet) -> None:
     """Compared with a start of Python on this machine, at this time."""
     worker = workers.fleet.start_worker(processes=1, threads=1)

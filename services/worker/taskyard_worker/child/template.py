@@ -61,6 +61,9 @@ def main(argv: Sequence[str], settings: Settings | None = None) -> int:
         birth = serve(control, parent)
     except ConnectionError:  # the supervisor has ended
         os._exit(0)
+    except ChildProcessError as e:
+        sys.stderr.write(f"{in_one_line(e)}\n")  # the supervisor tries again after a pause
+        os._exit(1)
     return run(birth, loaded)
 
 
@@ -94,12 +97,15 @@ def prepare(control: Control, settings: Settings | None) -> Loaded:
 
 
 def report_apart(control: Control, skills: Skills) -> Catalogue:
-    """`report`, in a process that ends with it: what making and checking schemas leaves behind, and the pages that it
-    writes to, are 6 MiB that each worker would keep. Raises ChildProcessError."""
+    """`report`, in a process that ends with it, and with this one: what making and checking schemas leaves behind, and
+    the pages that it writes to, are 6 MiB that each worker would keep. Raises ChildProcessError."""
+    template = os.getpid()
     reads, writes = os.pipe()
     if (pid := fork()) == 0:
         code = 1
         try:
+            die_with_parent(template)
+            os.close(reads)
             reported = report(control, skills.catalogue, skills.kits)
             with open(writes, "wb") as told:  # noqa: PTH123 - a descriptor
                 told.write(json.dumps(reported.names).encode())

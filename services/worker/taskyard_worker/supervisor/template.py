@@ -91,7 +91,7 @@ class Template:
         if self._process is not None:
             if self._is_starting and time.monotonic() - self._started > self._start_seconds:
                 log.error("template_stuck", pid=self._process.pid, seconds=self._start_seconds)
-                os.kill(self._process.pid, signal.SIGKILL)
+                self._kill(self._process)
             self._look_for_end(self._process)
         if self._is_on and self._process is None and self._refusal is None and self._restarts.pause <= 0:
             self._start()
@@ -191,6 +191,11 @@ class Template:
         self._is_ready = False
         (log.info if is_meant else log.warning)("children_spawned", why=why)
 
+    def _kill(self, process: Popen[bytes] | Forked) -> None:
+        """With what it has forked or its task modules have started, which may keep its line open."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
     def _look_for_end(self, process: Popen[bytes] | Forked) -> None:
         if self.lines or (code := process.poll()) is None:  # what it said last comes first
             return
@@ -205,8 +210,7 @@ class Template:
         """Of this one, and of what its task modules have started."""
         if self._process is None:
             return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill(self._process)
         self._replaced.append(self._process)
         if self._line is not None:
             self._line.close()
