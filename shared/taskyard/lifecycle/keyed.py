@@ -45,6 +45,7 @@ SELECT x.task_id, x.holder, (SELECT h.queue FROM task h WHERE h.id = x.holder) A
 FROM (
     SELECT task_id, (SELECT u.task_id FROM unique_key u WHERE u.name = g.name AND u.key = g.key) AS holder
     FROM json_to_recordset(CAST(:batch AS json)) AS g(name text, key text, task_id uuid)
+    OFFSET 0
 ) x
 WHERE x.holder <> x.task_id AND (SELECT t.id FROM task t WHERE t.id = x.task_id) IS NULL
 """)
