@@ -25,7 +25,6 @@ def start(fleet: Fleet, **environment: str) -> None:
 
 @pytest.mark.parametrize("name", ["tests.walk", pytest.param("tests.walk_async", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("place", "twice"), [("mark.before:2", range(100, 200)), ("mark.after:2", range(0))])
-@pytest.mark.long
 def test_after_a_crash_a_walk_goes_on_where_it_stopped(fleet: Fleet, name: str, place: str, twice: range) -> None:
     start(fleet, TASKYARD_FAILPOINTS=place)
     task_id = fleet.submit(name, {"items": 450})

@@ -125,7 +125,7 @@ def test_every_failpoint_has_its_case() -> None:
     assert of_services | {*ELSEWHERE, *WALK, *ARCHIVE, *CHUNKS, *FIRES} == PLACES
 
 
-@pytest.mark.parametrize("place", one_in(2, CHILD))
+@pytest.mark.parametrize("place", one_in(3, CHILD))
 def test_a_child_dies_there(services: LongLivedServices, place: str) -> None:
     with services.armed(place) as reached, services.worker(threads=1):
         # One that is recorded leaves its thread to the next, which may have begun before this one's commit is through.
@@ -153,7 +153,7 @@ def test_a_busy_child_dies_there(services: LongLivedServices, place: str) -> Non
         services.check(ids, at_most=2)
 
 
-@pytest.mark.parametrize("place", one_in(2, SUPERVISOR))
+@pytest.mark.parametrize("place", one_in(2, SUPERVISOR, begin=1))
 def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> None:
     fleet = services.fleet
     with services.armed(place) as reached:
@@ -168,7 +168,7 @@ def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> Non
         services.check([task_id], at_most=2)
 
 
-@pytest.mark.parametrize("place", one_in(2, NEW_SUPERVISOR))
+@pytest.mark.parametrize("place", one_in(2, NEW_SUPERVISOR, begin=1))
 def test_a_supervisor_dies_as_it_takes_up_what_others_put_off(services: LongLivedServices, place: str) -> None:
     fleet = services.fleet
     with services.worker(threads=1):
@@ -190,7 +190,7 @@ def test_a_supervisor_dies_as_it_takes_up_what_others_put_off(services: LongLive
         services.check([task_id])
 
 
-@pytest.mark.parametrize("place", one_in(2, API))
+@pytest.mark.parametrize("place", one_in(3, API, begin=1))
 def test_the_api_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
     fleet = services.fleet
     other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
@@ -215,7 +215,7 @@ def test_the_api_dies_there(services: LongLivedServices, tmp_path: Path, place: 
         other.stop()
 
 
-@pytest.mark.parametrize("place", one_in(3, RELAY))
+@pytest.mark.parametrize("place", one_in(3, RELAY, begin=1))
 def test_a_relay_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
     fleet = services.fleet
     # An API that dies before it publishes leaves something for the relay.
@@ -239,7 +239,9 @@ def test_a_relay_dies_there(services: LongLivedServices, tmp_path: Path, place: 
         services.check([str(task.id)])
 
 
-@pytest.mark.parametrize(("place", "left"), one_in(2, [("promote.before", "scheduled"), ("promote.after", "queued")]))
+@pytest.mark.parametrize(
+    ("place", "left"), one_in(2, [("promote.before", "scheduled"), ("promote.after", "queued")], begin=1)
+)
 def test_a_leader_dies_before_promoting_or_between_that_and_publishing(
     services: LongLivedServices, place: str, left: str
 ) -> None:
@@ -256,7 +258,9 @@ def test_a_leader_dies_before_promoting_or_between_that_and_publishing(
         services.check([task_id])
 
 
-@pytest.mark.parametrize(("place", "left"), one_in(2, [("rescue.before", "running"), ("rescue.after", "queued")]))
+@pytest.mark.parametrize(
+    ("place", "left"), one_in(2, [("rescue.before", "running"), ("rescue.after", "queued")], begin=1)
+)
 def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(
     services: LongLivedServices, place: str, left: str
 ) -> None:

@@ -148,7 +148,6 @@ def test_cancelling_again_and_again_does_not_fill_the_host_with_children(fleet: 
     assert fleet.wait_final(fleet.submit_many(20, "diagnostics.echo", {"value": 1}), 20) == {"succeeded": 20}
 
 
-@pytest.mark.long
 def test_what_does_not_stop_is_forced_and_asking_twice_says_so(fleet: Fleet) -> None:
     start(fleet)
     task_id = fleet.submit("tests.stubborn", {"seconds": 60})

@@ -66,7 +66,6 @@ def test_workers_together_run_so_many_of_a_key_and_not_one_more(fleet: Fleet) ->
     wait_for(lambda: not fleet.query("SELECT FROM limit_mark"), 10, "the leader to have looked at all marks")
 
 
-@pytest.mark.long
 def test_a_key_keeps_its_limit_while_processes_die(fleet: Fleet) -> None:
     workers = start(fleet)
     fleet.start_scheduler()

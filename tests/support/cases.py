@@ -6,9 +6,10 @@ import pytest
 from _pytest.mark import ParameterSet
 
 
-def one_in(step: int, cases: Iterable[object]) -> list[ParameterSet]:
-    """For `parametrize`: the first of each `step` cases stays as it is, the others are marked `long`."""
-    return [case if n % step == 0 else _long(case) for n, case in enumerate(map(_parameters, cases))]
+def one_in(step: int, cases: Iterable[object], *, begin: int = 0) -> list[ParameterSet]:
+    """For `parametrize`: each `step`-th case, from the one numbered `begin`, stays as it is; the others are `long`.
+    Of lists in which kinds alternate, a step that has the same period would take one kind only."""
+    return [case if n % step == begin else _long(case) for n, case in enumerate(map(_parameters, cases))]
 
 
 def _parameters(case: object) -> ParameterSet:

@@ -302,7 +302,7 @@ def started(name: str, environment: dict[str, str], directory: Path) -> subproce
     )
 
 
-@pytest.mark.parametrize("name", one_in(3, COMMANDS))
+@pytest.mark.parametrize("name", one_in(5, COMMANDS))
 def test_a_service_that_is_started_in_production_refuses_values_that_everybody_knows(name: str, tmp_path: Path) -> None:
     done = started(name, {**defaults_of(name), "TASKYARD_APP_ENV": "production"}, tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
@@ -311,7 +311,7 @@ def test_a_service_that_is_started_in_production_refuses_values_that_everybody_k
     assert known == set(done.stderr.split(": ")[1].split(", "))
 
 
-@pytest.mark.parametrize("name", one_in(3, COMMANDS))
+@pytest.mark.parametrize("name", one_in(5, COMMANDS))
 def test_a_service_that_is_started_in_production_names_what_is_missing(name: str, tmp_path: Path) -> None:
     needed = {variable for variable in defaults_of(name) if variable in {"TASKYARD_DATABASE_URL", "TASKYARD_REDIS_URL"}}
     needed |= {"TASKYARD_SECRET_KEYS"} & set(defaults_of(name))

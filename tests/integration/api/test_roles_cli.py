@@ -62,7 +62,6 @@ def cli(engine: Engine, database_url: str) -> Iterator[Cli]:
         yield Cli(engine, database_url, app)
 
 
-@pytest.mark.long
 def test_a_role_submits_from_its_grant_to_its_revocation(cli: Cli) -> None:
     assert not cli.may_submit()
     assert cli.json("grant", cli.role) == {"role": cli.role, "queues": None, "right_over_ledger": None}

@@ -137,7 +137,6 @@ def test_postgresql_goes_and_comes_back(
     engine.dispose()
 
 
-@pytest.mark.long
 def test_keys_are_made_listed_and_revoked_by_command(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     first = command(env, "keys", "bootstrap", "--json")

@@ -123,7 +123,6 @@ def test_what_the_api_refuses_stays_with_its_words_and_holds_nobody_up(shop: str
         assert (relay.drain(), relay.retry_refused(), relay.drain()) == (0, 1, 1)
 
 
-@pytest.mark.long
 def test_rows_wait_while_the_api_is_away_or_does_not_take_the_key(shop: str, api: Served) -> None:
     with OPENED["psycopg"](shop) as connection:
         enqueue_in(connection, ECHO, {"value": 1})

@@ -129,7 +129,6 @@ def test_a_pool_grows_and_shrinks_under_load_and_one_attempt_of_each_task_runs(w
     assert each_ran_once(workers, ids)
 
 
-@pytest.mark.long
 def test_tasks_that_are_claimed_ahead_begin_once_under_a_restart_and_a_smaller_pool(workers: LedgerFleet) -> None:
     """What a retiring child has claimed and not begun is given back."""
     workers.fleet.start_worker("--name", "w", processes=2, threads=2)

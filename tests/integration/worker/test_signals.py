@@ -72,7 +72,6 @@ def test_children_that_sighup_cannot_replace_work_on(sick: LedgerFleet, tmp_path
     assert worker.wait(20) == 0
 
 
-@pytest.mark.long
 def test_sigquit_stops_a_worker_as_sigterm_does(sick: LedgerFleet) -> None:
     worker = sick.fleet.start_worker(threads=2)
     ids = sick.put("tests.effect", 2, seconds=1.5)
