@@ -56,7 +56,9 @@ test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_W
 
 .PHONY: test-long
 test-long: $(STAMP) ## Run the tests that take long: all cases, rare faults, a million tasks (half an hour)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "long and not system" $(ARGS)
+	@# In processes of their own: Playwright leaves its event loop in the thread.
+	$(BIN)/python -m pytest -n 2 -m "long and system" $(ARGS)
 
 # What looks for barriers in pages, in the browser: there is no wheel of it. Unpacked only; none of its scripts is run.
 AXE := .browser/node_modules/axe-core/axe.min.js
