@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 
 from .ledger import BoundedConnection
 
+_GOOD = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}
+
 
 class Prepared:
     """`statement`, named `name` in the sessions that prepare it, has one parameter, a text, and answers one row.
@@ -61,8 +63,12 @@ class Prepared:
 
 
 def _result(raw: BoundedConnection) -> pq.abc.PGresult:
-    (result,) = raw.wait(generators.execute(raw.pgconn))
-    if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
-        raise errors.error_from_result(result)
-    made: pq.abc.PGresult = result
-    return made
+    # An error at the commit comes as a second result, after the rows: what a deferred constraint refuses, or a session
+    # that an operator ends before it has read that the statement is over.
+    results: list[pq.abc.PGresult] = raw.wait(generators.execute(raw.pgconn))
+    for result in results:
+        if result.status not in _GOOD:
+            raise errors.error_from_result(result)
+    if not results:
+        raise psycopg.OperationalError("the connection has no result for the statement")
+    return results[0]

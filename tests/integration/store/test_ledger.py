@@ -18,6 +18,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.submit import submit
 from taskyard.store import ledger
 from taskyard.store.ledger import Plans
+from taskyard.store.prepared import Prepared
 from taskyard.store.sqlstates import sqlstate
 from taskyard_dev.postgres import Postgres
 from tests.integration.lifecycle.rows import new
@@ -113,6 +114,38 @@ def test_a_statement_that_was_deallocated_is_prepared_again(database_url: str) -
         ledger.run_transaction(engine, fails)
     for _ in range(2):
         assert ledger.run(engine, lambda conn: submit(conn, [new()])).outbox_ids
+    engine.dispose()
+
+
+_ENDS_AT_COMMIT = """
+CREATE FUNCTION pg_temp.ends() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(1); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON kept DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION pg_temp.ends()
+"""
+
+
+@pytest.mark.parametrize(
+    ("at_commit", "raised", "state"),
+    [("", sa.exc.IntegrityError, "23505"), (_ENDS_AT_COMMIT, LedgerUnavailable, "57P01")],
+    ids=["a deferred constraint", "the session is ended"],
+)
+def test_an_error_that_comes_after_the_rows_of_a_prepared_statement_is_that_error(
+    database_url: str, at_commit: str, raised: type[Exception], state: str
+) -> None:
+    engine = ledger.make_engine(database_url, pool_size=1)
+    insert = Prepared("keep", sa.text("INSERT INTO kept VALUES (:value), (:value) RETURNING value"), "value")
+
+    def keep() -> None:
+        with ledger.connection(engine) as conn:
+            conn.exec_driver_sql("CREATE TEMP TABLE kept (value text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+            conn.exec_driver_sql(at_commit or "SELECT 1")
+            insert.one(conn, "a")
+
+    with pytest.raises(raised) as caught:
+        keep()
+    assert sqlstate(caught.value.__cause__) == state
+    assert ledger.run(engine, one) == 1
     engine.dispose()
 
 
