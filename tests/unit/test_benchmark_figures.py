@@ -1,11 +1,15 @@
 """The arithmetic of the benchmarks: a wrong figure there looks like any other."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from benchmarks.bars import Bar, bars_table, percentile, ratio
 from benchmarks.children import Memory, Successors
 from benchmarks.floor import total
 from benchmarks.report import Report
+from benchmarks.soak import Soak
 from benchmarks.stages import Sample, Watch, slowest
 
 TASK = "0194f6a2-7c1e-7d3b-9f00-000000000001"
@@ -97,3 +101,17 @@ def test_a_report_has_a_bar_a_row_and_no_more() -> None:
     assert values["first task of a killed child's successor / Python"] == pytest.approx(2.5)
     printed = str(report)
     assert all(title in printed for title in (*values, *stages))
+
+
+@pytest.mark.parametrize(
+    ("changed", "missed"),
+    [
+        ({}, []),
+        ({"seconds": 66.7}, ["900 of 1,000 tasks a second were carried; try a lower --rate"]),
+        ({"wal_bytes": 2_100.0}, ["WAL bytes a task: 2,100.00 > 2,048"]),
+        ({"last_p99": 0.2}, ["last minute's p99 / the first's: 2.00 > 1.5"]),
+    ],
+)
+def test_a_soak_misses_its_bars_and_a_rate_that_was_not_carried(changed: dict[str, Any], missed: list[str]) -> None:
+    found = Soak(60_000, 60.0, 2_000.0, 2.0, standing=0, first_p99=0.1, last_p99=0.1, processor={})
+    assert replace(found, **changed).misses(1_000) == missed

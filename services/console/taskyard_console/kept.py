@@ -8,7 +8,7 @@ when something changes: other values are other arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,6 +27,12 @@ Column = tuple[str, str, bool]
 _RUN_TIME = "run_time"
 # Of each macro, in each language: ten full pages of a list. A row has about a kilobyte.
 MOST = 2_000
+# Of those that show a whole list, which may have hundreds of names.
+MOST_LISTS = 50
+_LISTS = frozenset({"options", "task_types", "queues"})
+# A row that shows all of a text of a task's own is kept where the text is no longer than this.
+MOST_OF_TEXT = 1_000
+_TEXTS = {"log_line": "text", "crash_row": "message"}
 _MOST_CHARACTERS = 120
 _MOST_BESIDE_NAME = 3
 # A row cuts it at a word before.
@@ -39,29 +45,36 @@ class Kept:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def __getattr__(self, name: str) -> Callable[..., Markup]:
+    def __getattr__(self, name: str) -> Any:
         """Once for each. Raises AttributeError for what is no macro of the template."""
         macro = getattr(self._environment.get_template("kept.html").module, name)
         # By their types, too: what is marked as safe equals the same text that is not, and must be told from it.
-        self.__dict__[name] = found = lru_cache(MOST, typed=True)(macro)
+        self.__dict__[name] = found = lru_cache(MOST_LISTS if name in _LISTS else MOST, typed=True)(macro)
         return found
 
     def each(self, name: str, values: Iterable[Any], *more: Any) -> Markup:
         """Of each value, behind each other: calls out of a template take longer than to look a part up."""
-        make = getattr(self, name)
-        return Markup("".join([make(value, *more) for value in values]))  # noqa: S704 - macros escape
+        make, text = getattr(self, name), _TEXTS.get(name)
+        if text is None:
+            return Markup("".join([make(value, *more) for value in values]))  # noqa: S704 - macros escape
+        made = [
+            (make if len(getattr(value, text) or "") <= MOST_OF_TEXT else make.__wrapped__)(value, *more)
+            for value in values
+        ]
+        return Markup("".join(made))  # noqa: S704 - macros escape
 
     def task_rows(
         self, rows: Iterable[TaskRow], columns: Sequence[Column], zone: ZoneInfo, has_tick: bool, now: datetime
     ) -> Markup:
         """Of a task that runs, all is kept but how long it has run, which is another at each look."""
+        run_time = self.run_time.__wrapped__  # never the same again
         names = [name for name, _, _ in columns]
         at = names.index(_RUN_TIME) if _RUN_TIME in names else len(names)
         before, title, behind = columns[:at], columns[at : at + 1], columns[at + 1 :]
         made = []
         for row in rows:
             if row.state == "running" and row.started_at and title:
-                lasted = self.run_time(now - row.started_at, title[0][1])
+                lasted = run_time(now - row.started_at, title[0][1])
                 cells = self.task_cells(row, before, zone, has_tick), lasted, self.task_cells(row, behind, zone, False)
                 made += ["<tr>", *cells, "</tr>\n"]
             else:

@@ -234,6 +234,43 @@ def test_as_many_are_kept_as_were_made_last() -> None:
     assert of.tag.cache_info().currsize == kept.MOST
 
 
+def test_few_are_kept_of_what_shows_a_whole_list() -> None:
+    of = parts()
+    for number in range(kept.MOST_LISTS + 10):
+        of.options((f"type-{number}",))
+    assert of.options.cache_info().currsize == kept.MOST_LISTS
+
+
+def test_a_row_is_not_kept_whose_text_is_long() -> None:
+    of = parts()
+    short, long = ("a" * (kept.MOST_OF_TEXT + more) for more in (0, 1))
+    for text in (short, long, short, long):
+        assert text in of.each("log_line", [Line(AT, 1, "info", text)], UTC_ZONE, False)
+        assert text in of.each("crash_row", [CRASH.model_copy(update={"message": text})], UTC_ZONE, False)
+    for made in (of.log_line, of.crash_row):
+        assert (made.cache_info().hits, made.cache_info().currsize) == (1, 1)
+
+
+def test_how_long_a_task_has_been_running_is_not_kept() -> None:
+    of = parts()
+    row(of, task(state="running", started_at=AT))
+    assert of.run_time.cache_info().currsize == 0
+
+
+def test_the_fields_of_the_menu_show_each_choice() -> None:
+    of = parts()
+    choices = [
+        ("auto", "UTC", True, True),
+        ("dark", "UTC", True, True),
+        ("auto", "Europe/Budapest", True, True),
+        ("auto", "UTC", False, True),
+        ("auto", "UTC", True, False),
+    ]
+    assert len({of.choices(*one) for one in choices}) == len(choices)
+    assert 'value="dark" selected' in of.choices(*choices[1])
+    assert HOSTILE not in of.choices("auto", HOSTILE, True, True)
+
+
 def test_a_message_that_nothing_shows_is_not_kept() -> None:
     found = kept.row_of(task(state="failed", error={"code": "a", "message": "word " * 1_000}))
     assert len(found.message) < 300
