@@ -16,6 +16,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -47,6 +48,16 @@ SERVERS = pytest.StashKey[SharedServers]()
 
 # Where a test has set up no logging: rich prints local variables, which takes seconds for those of a request.
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
+
+_configure = structlog.configure
+
+
+def _without_cache(*given: Any, **options: Any) -> None:
+    """A logger that kept what it was set up with at its first use would be missed by the next test's `capture_logs`."""
+    _configure(*given, **{**options, "cache_logger_on_first_use": False})
+
+
+structlog.configure = _without_cache
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,9 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from taskyard.domain.errors import LedgerUnavailable
 
 from .disk import SmallDisk
-from .plant import ROLES, Plant, kill, offspring
+from .plant import LEASE_SECONDS, ROLES, Plant, kill, offspring
 
-LEASE_SECONDS = 4.0  # of a worker, as tests.support.fleet sets it; a leader's is shorter
 _SCHEDULERS, _WORKERS = ("scheduler-1", "scheduler-2"), ("worker-1", "worker-2")
 _FOLLOWED_SECONDS = 20.0
 

@@ -22,6 +22,7 @@ from tests.support.task_role import prepare
 
 QUEUES = "default"
 PROCESSES, THREADS = 2, 4
+LEASE_SECONDS = 4.0  # of a worker; a leader's is shorter
 ROLES = ("api", "scheduler-1", "scheduler-2", "worker-1", "worker-2")
 
 
@@ -55,6 +56,7 @@ class Plant:
             "TASKYARD_TEMP_DIR": str(self.home / "temp"),
             "TASKYARD_TASK_MODULES": "tests.support.effects,tests.chaos.tasks",
             "TASKYARD_CANCEL_GRACE_SECONDS": "2",
+            "TASKYARD_WORKER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
             "TASKYARD_LOG_LEVEL": "warning",
         }
         self.processes["api"] = self.fleet.start_api()

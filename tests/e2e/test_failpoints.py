@@ -53,6 +53,7 @@ class LongLivedServices:
     def __init__(self, fleet: Fleet, valkey: Valkey) -> None:
         self.fleet = fleet
         self._valkey = valkey
+        fleet.environment["TASKYARD_WORKER_LEASE_SECONDS"] = "4"
         fleet.start_api()
         self.scheduler = fleet.start_scheduler()
 

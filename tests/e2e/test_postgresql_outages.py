@@ -123,8 +123,6 @@ def running() -> Iterator[Yard]:
         proxy = exits.enter_context(Proxy(("127.0.0.1", postgres.port)))
         (home / "logs").mkdir()
         fleet = Fleet(home / "logs", proxy.through(postgres.url()), valkey.url)
-        # For so long after a failover nothing is published again that somebody may be running.
-        fleet.environment["TASKYARD_WORKER_LEASE_SECONDS"] = "8"
         exits.callback(fleet.stop)
         fleet.start_api()
         fleet.start_scheduler()

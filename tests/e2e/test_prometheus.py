@@ -32,7 +32,7 @@ def targets(fleet: Fleet) -> dict[str, str]:
     fleet.wait_final(ids, 30)
     found = {service: f"127.0.0.1:{port}" for service, port in ports.items()}
     for address in found.values():
-        wait_for(lambda a=address: answers(f"http://{a}/metrics"), 10, "its metrics")  # type: ignore[misc]
+        wait_for(lambda a=address: answers(f"http://{a}/metrics"), 30, "its metrics")  # type: ignore[misc]
     return found
 
 

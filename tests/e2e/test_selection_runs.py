@@ -107,7 +107,7 @@ def test_a_run_whose_worker_dies_is_told_to_run_until_its_lease_ends_and_no_long
     assert lost.outcome in {"crashed", "suspected"}, "whether the last beat named it or not"
     # Both times are the database's.
     late = lost.finished_at - beat.beat_at - lease
-    assert timedelta(0) < late <= timedelta(seconds=1), late
+    assert timedelta(0) < late <= timedelta(seconds=5), late
     wait_for(lambda: not drawing(), 30, "its process to end")
     assert fleet.http.post(f"/tasks/{run}/cancel").status_code == 202
     assert record(fleet, run)["status"] == "CANCELLED"

@@ -63,20 +63,24 @@ def test_workers_together_run_so_many_of_a_key_and_not_one_more(fleet: Fleet) ->
     found = spans(fleet)
     assert (most_at_a_time(found["three"]), most_at_a_time(found["one"])) == (3, 1)
     assert most_at_a_time(found["free"]) > 3
-    wait_for(lambda: not fleet.query("SELECT FROM limit_mark"), 10, "the leader to have looked at all marks")
+    wait_for(lambda: not fleet.query("SELECT FROM limit_mark"), 30, "the leader to have looked at all marks")
 
 
 def test_a_key_keeps_its_limit_while_processes_die(fleet: Fleet) -> None:
     workers = start(fleet)
     fleet.start_scheduler()
-    ids = submit(fleet, 12, "k", 0.5, concurrent=2)
+    ids = submit(fleet, 24, "k", 0.5, concurrent=2)
     for kill in ("child", "leader", "child"):
         begun = len(spans(fleet)["k"]) if Path(f"{fleet.effects}.spans").exists() else 0
         wait_for(lambda n=begun: Path(f"{fleet.effects}.spans").exists() and len(spans(fleet)["k"]) > n, 30)  # type: ignore[misc]
-        victim = leader_of(fleet) if kill == "leader" else children(workers[0])[0]
-        os.kill(victim or 0, signal.SIGKILL)
+        if kill == "leader":
+            victim = wait_for(lambda: leader_of(fleet), 30, "a leader")
+        else:
+            victim = wait_for(lambda: children(workers[0]), 30, "a child")[0]
+        assert victim
+        os.kill(victim, signal.SIGKILL)
         assert (held := fleet.query("SELECT count(*) AS n FROM task WHERE limited = 'granted'")[0].n) <= 2, held
-    assert fleet.wait_final(ids, 90) == {"succeeded": 12}
+    assert fleet.wait_final(ids, 90) == {"succeeded": 24}
     assert not fleet.query("SELECT FROM task WHERE limited = 'granted' OR limited = 'waiting'")
 
 

@@ -38,7 +38,7 @@ def test_the_directory_of_an_attempt_is_gone_after_its_end_whatever_the_end(flee
     fleet.wait_final([*ends, cancelled], 30)
     made = {fleet.task(task).result["path"] for task in ends}
     assert len(made) == 2
-    wait_for(lambda: directories(fleet) == [], 10, "all directories to go")
+    wait_for(lambda: directories(fleet) == [], 30, "all directories to go")
 
 
 def test_a_killed_child_leaves_no_directory_and_the_next_attempt_has_another_one(fleet: Fleet) -> None:
@@ -49,7 +49,7 @@ def test_a_killed_child_leaves_no_directory_and_the_next_attempt_has_another_one
     (first,) = directories(fleet)
     (child,) = children(worker.pid)
     os.kill(child, signal.SIGKILL)
-    wait_for(lambda: not first.exists() and not first.parent.exists(), 10, "the directory to go")
+    wait_for(lambda: not first.exists() and not first.parent.exists(), 30, "the directory to go")
     wait_for(lambda: len(directories(fleet)) == 1, 30, "that of the next attempt")
     assert directories(fleet) != [first]
     assert fleet.task(task).attempt == 2

