@@ -1,26 +1,32 @@
 """What the load of the smoke runs counts, against a server that refuses, hangs up and answers late."""
 
 import http.server
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+
+from tests.support.fleet import wait_for
 
 LOAD = Path(__file__).parents[2] / "deploy/smoke_load.py"
 
 
 class Api(http.server.BaseHTTPRequestHandler):
-    """`fault` says what becomes of the fifth submit of each caller, which is one of `diagnostics.sleep`."""
+    """`fault` says what becomes of the fifth submit of each caller, which is one of `diagnostics.sleep`. `sent`: the
+    numbers of the others."""
 
     protocol_version = "HTTP/1.1"
     fault = ""
     waits = 0
+    sent: ClassVar[list[int]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -32,6 +38,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             status = 503 if self.fault == "refuse" else 202
             # It ends the connection without having said so.
             self.close_connection = self.fault == "close"
+        else:
+            self.sent.append(json.loads(body)["params"]["value"])
         self.answer(status, b'{"id": "a-task"}')
 
     def do_GET(self) -> None:
@@ -39,6 +47,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.answer(200, b"{}")
 
     def answer(self, status: int, body: bytes) -> None:
+        if self.close_connection:  # what ends the connection arrives with the answer, and not a moment later
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -50,7 +60,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[http.server.ThreadingHTTPServer]:
-    Api.fault, Api.waits = "", 0
+    Api.fault, Api.waits, Api.sent = "", 0, []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -69,9 +79,10 @@ def load(server: http.server.ThreadingHTTPServer, directory: Path, *options: str
     with subprocess.Popen(
         [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        # Long enough for more than five tasks of each caller.
-        time.sleep(1.5)
-        until.touch()
+        try:
+            wait_for(lambda: Api.sent.count(7) == 4, 60, "the seventh task of each caller")
+        finally:
+            until.touch()
         out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

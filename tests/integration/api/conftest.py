@@ -1,5 +1,6 @@
 """A real server in this process, on a free port, with real PostgreSQL and Valkey."""
 
+import os
 import socket
 import threading
 import time
@@ -25,6 +26,8 @@ from taskyard_api.server import Server
 from tests.support.specs import register_kits
 from tests.support.tls import TLS
 
+# Of this test process alone: all databases of a server share their channels.
+NAMESPACE = "test-" + os.environ.get("PYTEST_XDIST_WORKER", "main")
 SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
@@ -98,7 +101,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
             "secret_keys": SECRET_KEY,
             "support_url": "https://support.example.org",
             "db_pool_size": 4,
-            "namespace": "test",
+            "namespace": NAMESPACE,
             **more,
         }
         settings = read_settings(**values)

@@ -18,7 +18,7 @@ from taskyard.domain.model_lists import ModelList
 from taskyard.store import analytics, ledger
 from taskyard.store.analytics import KEPT_DAYS, TAKEN_DAYS, TOP_MODELS, RequestCount
 from taskyard_api import analytics_models
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.support.databases import WAITING_FOR_A_LOCK
 from tests.support.fleet import wait_for
 
@@ -330,8 +330,9 @@ def test_without_lists_there_is_a_word_why(api: Api) -> None:
 
 def test_cached_lists_are_shown_with_their_age(api: Api, shared_redis: redis.Redis) -> None:
     cached_at = datetime.now(UTC) - timedelta(minutes=10)
-    shared_redis.set("test:models:ollama", ModelList(models=["llama3", "mistral"], cached_at=cached_at).stored())
-    shared_redis.set("test:models:litellm", ModelList(models=[], cached_at=cached_at + HOUR).stored())
+    ollama = ModelList(models=["llama3", "mistral"], cached_at=cached_at)
+    shared_redis.set(f"{NAMESPACE}:models:ollama", ollama.stored())
+    shared_redis.set(f"{NAMESPACE}:models:litellm", ModelList(models=[], cached_at=cached_at + HOUR).stored())
     answer = api.http.get(MODELS)
     analytics_models.Models.model_validate_json(answer.content)
     ollama, litellm = answer.json()["ollama_models"], answer.json()["litellm_models"]
@@ -342,7 +343,7 @@ def test_cached_lists_are_shown_with_their_age(api: Api, shared_redis: redis.Red
 
 @pytest.mark.parametrize("wrong", [b"", b"null", b"[1]", b'{"models": [{}], "cached_at": "x"}', b"\xff\x00"])
 def test_what_is_no_list_is_told_as_that(api: Api, shared_redis: redis.Redis, wrong: bytes) -> None:
-    shared_redis.set("test:models:ollama", wrong)
+    shared_redis.set(f"{NAMESPACE}:models:ollama", wrong)
     shown = api.http.get(MODELS).json()["ollama_models"]
     assert (shown["models"], shown["cached_at"]) == ([], None)
     assert "no list of models" in shown["message"]

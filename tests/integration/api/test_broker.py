@@ -13,7 +13,7 @@ from taskyard.broker.names import Names
 from taskyard_api import broker_answers
 from taskyard_api.resources.broker import server_of
 from taskyard_client import Client
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.support.fleet import wait_for
 
 
@@ -34,7 +34,7 @@ def test_it_tells_what_the_queues_hold_and_how_full_redis_is(api: Api, redis_url
         api.submit(queue=queue)
     wait_for(lambda: messages(told(api.http))["default"] == (2, 0), 10, "the messages", every=0.2)
     with redis.Redis.from_url(redis_url) as client:
-        client.rpop(Names("test").queue("default"))  # as a worker fetches it
+        client.rpop(Names(NAMESPACE).queue("default"))  # as a worker fetches it
     found = told(api.http)
     assert (found["status"], found["reason"]) == ("up", None)
     assert (messages(found)["default"], messages(found)["low_priority"]) == ((1, 1), (1, 0))

@@ -19,6 +19,7 @@ from taskyard_api import patience
 from taskyard_api.collector import Collector
 from taskyard_api.problems import problem_of
 from taskyard_api.refusals import Invalid
+from tests.support.fleet import wait_for
 from tests.support.ledger import new_task
 
 
@@ -145,16 +146,20 @@ def test_too_much_waiting_is_refused_at_once(writes: Writes) -> None:
     assert writes.count() == sum(isinstance(a, list) for a in answers) >= 100
 
 
+def flying_and_waiting(collector: Collector[Any, Any]) -> tuple[int, int]:
+    return collector._pace._running, len(collector._waiting)
+
+
 def test_while_every_flush_hangs_nobody_waits_behind_them(writes: Writes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "MAX_TURN_SECONDS", 0.3)
     monkeypatch.setattr(patience.Patience.__init__, "__defaults__", (1.0,))
     writes.gate = threading.Event()
 
     async def scenario(collector: Collector[Any, Any]) -> None:
         callers = []
-        for _ in range(3):  # two flights, and one unit that waits behind them
+        for stand in ((1, 0), (2, 0), (2, 1)):  # two flights, and one unit that waits behind them
             callers.append(asyncio.create_task(collector.submit([new_task()])))
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(wait_for, lambda stand=stand: flying_and_waiting(collector) == stand, 20)
+        monkeypatch.setattr(patience, "MAX_TURN_SECONDS", 0.3)
         await asyncio.sleep(0.4)
         with pytest.raises(Overloaded):
             await collector.submit([new_task()])

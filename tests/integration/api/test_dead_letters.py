@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Failed, Fault
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.integration.api.worker import Worker
 
 VERBS = ("retry", "discard")
@@ -88,7 +88,7 @@ def test_some_are_retried_by_their_ids(api: Api, shared_redis: redis.Redis) -> N
     told = api.http.get(f"/api/v1/tasks/{ids[0]}/events").json()["items"][-1]
     assert (told["kind"], told["data"]["by"]) == ("retried", task(api, ids[0])["submitted_by"])
     # The scheduler is woken, so the tasks do not wait for its next poll.
-    answer: Any = shared_redis.blpop([Names("test").wake_scheduler], timeout=5)
+    answer: Any = shared_redis.blpop([Names(NAMESPACE).wake_scheduler], timeout=5)
     assert answer is not None
 
 

@@ -23,7 +23,7 @@ from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.live import Live
 from taskyard_api.streams import Streams
 from taskyard_client import ApiRefused, Client
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.integration.api.worker import FAULT, Worker
 from tests.support.fleet import wait_for
 from tests.support.sse import ServerEvent, parse_events
@@ -205,7 +205,7 @@ def test_a_live_timeline_brings_progress_and_ends_with_the_task(api: Api, shared
 
     def tell(state: State) -> None:
         change = Change(UUID(task), "diagnostics.echo", "default", state, 1)
-        shared_redis.publish("test:events", encode_changes([change]))
+        shared_redis.publish(f"{NAMESPACE}:events", encode_changes([change]))
 
     got: list[ServerEvent] = []
     with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=STREAM) as answer:

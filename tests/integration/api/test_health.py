@@ -16,7 +16,7 @@ from taskyard_api import health_answers
 from taskyard_api.health import is_full
 from taskyard_api.worker_answers import WorkerDetails
 from taskyard_dev.servers import Valkey
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
 
@@ -74,10 +74,10 @@ def test_tasks_that_redis_lost_are_told_while_a_scheduler_leads(api: Api, redis_
         )
     assert told() == 0
     with redis.Redis.from_url(redis_url) as client:
-        client.set(Names("test").lost, 3)
+        client.set(Names(NAMESPACE).lost, 3)
         assert told() == 3
         assert told(api.key("read", queues=["default"])) is None, "of all queues"
-        client.delete(Names("test").lost)
+        client.delete(Names(NAMESPACE).lost)
     with api.engine.begin() as conn:
         conn.execute(sa.text("DELETE FROM leader"))
 

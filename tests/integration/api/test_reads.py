@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
 from taskyard_api import answers, ledger_pool, queue_answers, type_answers, worker_answers
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
 
@@ -186,11 +186,11 @@ def test_waiting_ends_with_the_task(start_api: Any, redis_is_there: bool) -> Non
             url = api.settings.redis_url.get_secret_value()
             with client.Redis.from_url(url) as connection:
                 message = f'[{{"task_id":"{task}","name":"n","queue":"default","state":"succeeded","attempt":1}}]'
-                connection.publish("test:events", message)
+                connection.publish(f"{NAMESPACE}:events", message)
 
     thread = threading.Thread(target=finish)
-    thread.start()
     started = time.monotonic()
+    thread.start()
     answer = api.http.get(f"/api/v1/tasks/{task}?wait=20")
     thread.join()
     assert answer.json()["state"] == "succeeded"
@@ -221,7 +221,7 @@ def test_no_waiting_request_is_refused_when_all_waits_end_at_once(
             wait_for(lambda n=n: api.service.live._count == n + 1, 20, "the next one to wait")  # type: ignore[misc]
         worker.end(task)
         change = Change(UUID(task), "diagnostics.echo", "default", State.SUCCEEDED, 1)
-        shared_redis.publish("test:events", encode_changes([change]))
+        shared_redis.publish(f"{NAMESPACE}:events", encode_changes([change]))
         answers = [one.result() for one in waiting]
     assert [(a.status_code, a.json().get("state")) for a in answers] == [(200, "succeeded")] * 24
 

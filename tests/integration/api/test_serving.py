@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.integration.api.program import BIN, command, environment
-from tests.support.fleet import wait_for
+from tests.support.fleet import free_port, metrics_of, wait_for
 from tests.support.specs import register_kits
 
 ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
@@ -43,8 +43,13 @@ def test_a_descriptor_that_is_no_socket_is_one_line(database_url: str, redis_url
 
 def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str, engine: Engine) -> None:
     register_kits(engine)
-    env = environment(database_url, redis_url)
+    port = free_port()
+    env = environment(database_url, redis_url, TASKYARD_METRICS_PORT=str(port))
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
+
+    def in_progress() -> float:
+        return metrics_of(f"http://127.0.0.1:{port}/metrics")["taskyard_http_requests_in_progress"]
+
     with (
         served(env) as (process, address),
         httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=20) as http,
@@ -55,8 +60,9 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
             target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
         )
         with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
+            before = in_progress()
             waiter.start()
-            time.sleep(1.5)
+            wait_for(lambda: in_progress() > before, what="the waiter to be in flight")
             started = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

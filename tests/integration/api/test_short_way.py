@@ -198,14 +198,14 @@ def test_requests_that_follow_at_once_are_answered_in_their_order(api: Api, shor
 def test_it_waits_no_longer_than_a_request_may(
     api: Api, short: list[UnderWay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(short_way, "REQUEST_SECONDS", 0.3)
     german = post(api, ECHO, "Accept-Language: de")
     with connect(api) as wire:
         warm(api, wire, german)
         with ledger.transaction(api.engine) as conn:
             conn.exec_driver_sql("LOCK TABLE task IN SHARE MODE")
             begun = len(short)
-            with capture_logs(processors=[merge_contextvars]) as logs:
+            with monkeypatch.context() as patched, capture_logs(processors=[merge_contextvars]) as logs:
+                patched.setattr(short_way, "REQUEST_SECONDS", 0.3)
                 late = ask(wire, german)
                 logged = wait_for(lambda: [x for x in logs if x["event"] == "request_unavailable"], 10, "the log")
             assert len(short) == begun + 1
@@ -223,14 +223,15 @@ def test_what_was_answered_is_let_go_while_an_older_one_hangs(api: Api, monkeypa
     def hanging(conn: Any, tasks: Sequence[NewTask]) -> Any:
         if any(task.tags == ["hang"] for task in tasks):
             hung.set()
-            let_go.wait(10)
+            let_go.wait(60)
         return submit_first(conn, tasks)
 
     monkeypatch.setattr("taskyard_api.submission.submit_first", hanging)
+    monkeypatch.setattr(short_way, "REQUEST_SECONDS", 60.0)
     with connect(api) as wire, connect(api) as other:
         warm(api, wire)
         other.sendall(post(api, {**ECHO, "tags": ["hang"]}))
-        assert hung.wait(5)
+        assert hung.wait(20)
         before = _answered()
         for _ in range(9):
             assert ask(wire, post(api)).status == 202

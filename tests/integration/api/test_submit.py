@@ -15,7 +15,7 @@ from taskyard.domain.messages import message
 from taskyard_api import answers
 from taskyard_api.app import routes_of
 from taskyard_api.collector import Collector
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import NAMESPACE, Api
 
 ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
 
@@ -43,9 +43,9 @@ def test_a_submitted_task_is_durable_and_published(api: Api, shared_redis: redis
     life = datetime.fromisoformat(task["expires_at"]) - datetime.fromisoformat(task["run_at"])
     assert abs(life - timedelta(hours=24)) < timedelta(seconds=5)
     deadline = datetime.now(UTC) + timedelta(seconds=5)
-    while not shared_redis.llen("test:default") and datetime.now(UTC) < deadline:
+    while not shared_redis.llen(f"{NAMESPACE}:default") and datetime.now(UTC) < deadline:
         pass
-    assert shared_redis.lrange("test:default", 0, -1) == [f"{task['id']}:1".encode()]
+    assert shared_redis.lrange(f"{NAMESPACE}:default", 0, -1) == [f"{task['id']}:1".encode()]
 
 
 def test_a_delayed_task_is_scheduled(api: Api) -> None:

@@ -94,7 +94,7 @@ def test_a_bucket_that_does_not_answer_is_a_503_and_nothing_else_is(
     moto: str, client: Any, start_api: Callable[..., Api]
 ) -> None:
     with Proxy(("127.0.0.1", int(moto.rpartition(":")[2]))) as proxy:
-        api = start_api(storage_url=url(f"http://127.0.0.1:{proxy.port}"), storage_timeout_seconds=0.5)
+        api = start_api(storage_url=url(f"http://127.0.0.1:{proxy.port}"), storage_timeout_seconds=3)
         item = upload(api, b"x").headers["Location"]
         proxy.refuse()
         for answer in (upload(api, b"y"), api.http.get(f"{item}/content")):

@@ -14,7 +14,7 @@ from taskyard.catalogue.spec import TaskSpec, spec_of
 from taskyard.catalogue.types import type_of
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
-from taskyard_api import answers, type_answers
+from taskyard_api import answers, known_types, type_answers
 from tests.integration.api.conftest import Api
 from tests.support.cases import one_in
 from tests.support.fleet import wait_for
@@ -64,14 +64,19 @@ def test_unknown_names_cost_one_look_a_second(api: Api) -> None:
     assert len(looks) <= seconds + 2 + seconds / 4, "with those that are taken every few seconds anyway"
 
 
-def test_a_wake_up_brings_new_types_at_once(api: Api, shared_redis: redis.Redis) -> None:
+def test_a_wake_up_brings_new_types_at_once(
+    start_api: Callable[..., Api], shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_types, "_READ_SECONDS", 600.0)
+    api = start_api()
     known = api.service.types
     register_worker(api.engine, spec_named("own.report"))
-    began = time.monotonic()
-    while known.registry.admitting("own.report") is None:
+
+    def is_known() -> bool:
         shared_redis.publish(Names(api.settings.namespace).types, b"1")
-        time.sleep(0.05)
-    assert time.monotonic() - began < 3, "the look that is taken every few seconds would come later"
+        return known.registry.admitting("own.report") is not None
+
+    wait_for(is_known, 20, "the type, for which no other look is taken by then", every=0.05)
 
 
 def test_a_type_that_no_live_worker_runs_is_accepted_with_a_warning(api: Api) -> None:
@@ -171,7 +176,7 @@ def test_an_exponential_pattern_costs_a_submit_no_time(api: Api) -> None:
     wait_for(lambda: submit(api, name="own.slow")[0] == 202, 10, "the type", every=0.2)
     began = time.monotonic()
     status, told = submit(api, name="own.slow", params={"text": "a" * 200_000 + "!"})
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert (status, told["code"]) == (422, "invalid_request")
     assert submit(api, name="own.slow", params={"text": "a" * 1_000})[0] == 202
 

@@ -46,9 +46,9 @@ def test_a_worker_is_asked_and_hears_of_it_at_once(api: Api, redis_url: str, cal
 
         def of_workers() -> Any:
             hint = heard.get_message(timeout=1.0)
-            return hint and orjson.loads(hint["data"]).get("workers")  # others tell of queues
+            return hint and orjson.loads(hint["data"]).get("workers")
 
-        hinted = wait_for(of_workers, 5, "a hint")
+        hinted = wait_for(of_workers, 20, "a hint")
     client.close()
     assert hinted == [str(worker)]
     assert answer.status_code == 202, answer.text

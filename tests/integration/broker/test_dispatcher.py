@@ -16,6 +16,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
@@ -110,13 +111,13 @@ def test_changes_and_wake_ups_need_no_publication(
 ) -> None:
     with client.pubsub() as listener, dispatching(engine, publisher) as dispatcher:  # type: ignore[no-untyped-call]
         listener.subscribe(names.events)
-        listener.get_message(timeout=2)
+        wait_for(lambda: listener.get_message(timeout=1), what="the subscription")
         dispatcher.dispatch(Committed(None))
         dispatcher.dispatch(
             Committed(None, changes=[Change(new_id(), "a.b", "default", State.SUCCEEDED, 1)], wakes_scheduler=True)
         )
-        heard = listener.get_message(timeout=2)
-    assert heard is not None
+        heard = wait_for(lambda: listener.get_message(timeout=1), what="the change")
+    assert heard["type"] == "message"
     assert client.llen(names.wake_scheduler) == 1
 
 
@@ -150,8 +151,8 @@ def test_stopping_publishes_what_waits_and_deletes_its_rows(
     for _ in range(50):
         dispatcher.dispatch(commit(engine))
     began = time.monotonic()
-    dispatcher.stop()
-    assert time.monotonic() - began < 5
+    dispatcher.stop(timedelta(seconds=60))
+    assert time.monotonic() - began < 20
     assert client.llen(names.queue("default")) == 50
     assert boxed(engine) == 0
 
@@ -162,7 +163,7 @@ def test_what_does_not_fit_is_left_to_the_relay_and_nobody_waits(engine: Engine,
     began = time.monotonic()
     for _ in range(9000):
         dispatcher.dispatch(one)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 def test_a_round_trip_stays_small_enough_for_the_sockets_time_out(
@@ -197,8 +198,9 @@ def test_an_error_that_nobody_reckoned_with_does_not_end_the_thread(
 def pair(
     own_postgres: Postgres, own_valkey: Valkey, names: Names
 ) -> Iterator[tuple[Postgres, Valkey, Engine, Publisher]]:
-    engine = ledger.make_engine(own_postgres.url(), connect_timeout=timedelta(seconds=1))
-    with make_redis(own_valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
+    engine = ledger.make_engine(own_postgres.url(), connect_timeout=timedelta(seconds=5))
+    # What timed out after Redis took it would be published twice.
+    with make_redis(own_valkey.url, socket_timeout=timedelta(seconds=5)) as client:
         yield own_postgres, own_valkey, engine, Publisher(client, names)
     engine.dispose()
 
@@ -215,7 +217,7 @@ def test_while_redis_is_away_nobody_is_held_up_and_what_waited_goes_out_when_it_
         began = time.monotonic()
         for committed in kept:
             dispatcher.dispatch(committed)
-        assert time.monotonic() - began < 2, "half a second each would be a hundred"
+        assert time.monotonic() - began < 20, "half a second each would be a hundred"
         time.sleep(0.5)
         assert boxed(engine) == 200, "what was not published stays for the relay"
         valkey.start()
@@ -232,14 +234,15 @@ def test_a_hiccup_of_redis_costs_a_task_no_more_than_it_lasts(
     _, valkey, engine, publisher = pair
     with valkey.client() as client:
         process = int(client.info("server")["process_id"])
-    with dispatching(engine, publisher) as dispatcher:
+    hasty = make_redis(valkey.url, socket_timeout=timedelta(seconds=0.5))
+    with hasty, dispatching(engine, Publisher(hasty, names)) as dispatcher:
         os.kill(process, signal.SIGSTOP)
         try:
             dispatcher.dispatch(commit(engine))
             time.sleep(0.7)  # longer than the time-out of the socket
         finally:
             os.kill(process, signal.SIGCONT)
-        wait_for(lambda: publisher.client.llen(names.queue("default")) >= 1, 5, "its publication")
+        wait_for(lambda: publisher.client.llen(names.queue("default")) >= 1, what="its publication")
         wait_for(lambda: boxed(engine) == 0)
 
 
@@ -252,7 +255,8 @@ def test_what_redis_does_not_take_for_long_is_left_to_the_relay(
     valkey.stop()
     old = commit(engine)
     dispatcher.dispatch(old)
-    time.sleep(0.5)
+    time.sleep(0.3)  # it is tried no more
+    wait_for(lambda: dispatcher._backoff.failures and not dispatcher._kept and not dispatcher._is_closed)
     valkey.start()
     dispatcher.dispatch(commit(engine))
     wait_for(lambda: boxed(engine) == 1)
@@ -273,7 +277,7 @@ def test_no_more_is_kept_than_fits_and_the_newest_is_left_to_the_relay(
         wait_for(dispatcher._waiting.empty)
         time.sleep(0.3)
         valkey.start()
-        wait_for(lambda: publisher.client.llen(names.queue("default")) >= 8_000)
+        wait_for(lambda: publisher.client.llen(names.queue("default")) >= 8_000, 30)
         time.sleep(0.5)
         assert publisher.client.llen(names.queue("default")) < 10_000
 
@@ -282,12 +286,12 @@ def test_while_postgresql_is_away_it_publishes_all_the_same(
     pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
 ) -> None:
     postgres, _, engine, publisher = pair
-    with dispatching(engine, publisher) as dispatcher:
+    with dispatching(engine, publisher) as dispatcher, capture_logs() as lines:
         committed = commit(engine)
         postgres.stop()
         dispatcher.dispatch(committed)
         wait_for(lambda: publisher.client.llen(names.queue("default")) == 1)
-        time.sleep(0.6)
+        wait_for(lambda: "outbox_delete_failed" in [line["event"] for line in lines], 30, "its row to be tried")
         postgres.start()
         wait_for(lambda: _answers(engine))
         assert boxed(engine) == 1, "the relay publishes it once more, which is harmless"

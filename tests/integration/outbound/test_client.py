@@ -22,11 +22,13 @@ from tests.support.certificates import Authority
 from tests.support.receiver import receiver
 
 HERE = Networks.parse(["127.0.0.0/8"])
+BOUNDS = Bounds(connect_seconds=20, read_seconds=20, total_seconds=20, most_bytes=1000)
+# For what is slow, and not for what has to be in time.
 SHORT = Bounds(connect_seconds=1, read_seconds=0.5, total_seconds=1.5, most_bytes=1000)
 
 
 def post(url: str, **more: Any) -> Answer:
-    more = {"networks": HERE, "bounds": SHORT, "content": b"{}", **more}
+    more = {"networks": HERE, "bounds": BOUNDS, "content": b"{}", **more}
     return asyncio.run(request("POST", read_url(url), **more))
 
 
@@ -139,7 +141,7 @@ def test_redirects_are_followed_with_their_body_and_bounded() -> None:
         other_end.got.clear()
         other_end.answers += [(307, {"Location": "/again"})] * 9
         assert reason_of(other_end.url) == "redirects"
-        assert len(other_end.got) == SHORT.redirects + 1
+        assert len(other_end.got) == BOUNDS.redirects + 1
 
 
 def test_credentials_are_for_the_origin_that_they_were_given_for() -> None:
@@ -157,7 +159,7 @@ def test_credentials_are_for_the_origin_that_they_were_given_for() -> None:
 def test_a_get_follows_what_a_post_does_not() -> None:
     with receiver() as other_end:
         other_end.answers.append((302, {"Location": "/there"}))
-        answer = asyncio.run(request("GET", read_url(other_end.url), networks=HERE, bounds=SHORT))
+        answer = asyncio.run(request("GET", read_url(other_end.url), networks=HERE, bounds=BOUNDS))
     assert (answer.status, [m.path for m in other_end.got]) == (204, ["/", "/there"])
 
 
@@ -235,8 +237,8 @@ def test_a_receiver_that_says_nothing_or_drips_for_ever_is_given_up() -> None:
     for behave in (lambda wire: time.sleep(20), drip):
         with raw_server(behave) as url:
             began = time.monotonic()
-            assert reason_of(url) == "slow"
-            assert time.monotonic() - began < 4 * SHORT.total_seconds
+            assert reason_of(url, bounds=SHORT) == "slow"
+            assert time.monotonic() - began < 15
 
 
 def test_a_name_server_that_never_answers_is_given_up_and_holds_up_no_other_coroutine(
@@ -253,13 +255,13 @@ def test_a_name_server_that_never_answers_is_given_up_and_holds_up_no_other_coro
         url = read_url("http://hanging.test/")
         asked = [asyncio.create_task(request("GET", url, networks=HERE, bounds=SHORT)) for _ in range(64)]
         await asyncio.sleep(0.1)
-        await asyncio.wait_for(asyncio.to_thread(time.monotonic), 1)
+        await asyncio.wait_for(asyncio.to_thread(time.monotonic), 10)
         return await asyncio.gather(*asked, return_exceptions=True)
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     began = time.monotonic()
     failures = asyncio.run(many())
-    assert time.monotonic() - began < 4 * SHORT.total_seconds, "nor does the end of the loop wait for it"
+    assert time.monotonic() - began < 15, "nor does the end of the loop wait for it"
     answered.set()
     assert {failure.reason for failure in failures} == {"slow"}
 
@@ -275,7 +277,7 @@ def test_an_answer_is_read_to_its_bound_and_no_further() -> None:
 
     with raw_server(pour) as url:
         answer = post(url)
-    assert (answer.status, len(answer.body), answer.is_cut) == (200, SHORT.most_bytes, True)
+    assert (answer.status, len(answer.body), answer.is_cut) == (200, BOUNDS.most_bytes, True)
     assert sent < 64 * 1024**2
 
 

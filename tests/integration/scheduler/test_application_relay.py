@@ -22,6 +22,7 @@ from taskyard_scheduler.application_relay import ApplicationRelay
 from taskyard_scheduler.relay import Relay
 from tests.support.applications import application, submit
 from tests.support.cases import one_in
+from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, Scheduler, execute, put_in, scalar
 from tests.support.specs import register_kits
 
@@ -261,6 +262,7 @@ def test_a_lost_connection_of_the_listener_is_made_again(
         while scalar(engine, f"SELECT count(pg_terminate_backend(pid)) {listeners}") == 0:
             assert time.monotonic() < until
             time.sleep(0.02)
+        wait_for(lambda: scheduler.said("commits_unheard"), 30, "the loss to be noticed")
         seconds_to_publish(app, client, 1)  # polled
         until = time.monotonic() + 30
         while scalar(engine, f"SELECT count(*) {listeners}") == 0:

@@ -60,7 +60,7 @@ def test_a_pooler_that_takes_listen_and_passes_nothing_on_is_a_wait_of_its_time(
         conn.execute(f"NOTIFY {CHANNEL}".encode())
         began = time.monotonic()
         listener.wait(0.3)
-        assert 0.25 < time.monotonic() - began < 2
+        assert 0.25 < time.monotonic() - began < 20
     listener.close()
     elsewhere.dispose()
 

@@ -23,12 +23,19 @@ from taskyard.store import ledger
 from taskyard.store.audit import Actor
 from taskyard_scheduler import promotion as promotion_loop
 from taskyard_scheduler.loop_watch import LoopWatch
-from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
+from taskyard_scheduler.promotion import LOOP, Promotion, PromotionLoop
 from tests.integration.lifecycle.flows import flow_of
 from tests.integration.lifecycle.rows import FAULT, Worker, claim_of, put, register
 from tests.integration.lifecycle.test_races import waiting_for_a_lock
 from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, put_in, scalar
+
+
+@pytest.fixture
+def long_sleep(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Longer than a busy machine holds a test up: what comes earlier came without its end."""
+    monkeypatch.setattr(promotion_loop, "LONGEST_SLEEP_SECONDS", 60.0)
+    return 60.0
 
 
 @pytest.fixture
@@ -92,38 +99,45 @@ def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
     wait_for(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
-def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine) -> None:
-    assert promotion.turn() == LONGEST_SLEEP_SECONDS
-    put_in(engine, 1, delay=4.0)
-    assert 1.0 < promotion.turn() <= 4.0
+def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine, long_sleep: float) -> None:
+    assert promotion.turn() == long_sleep
+    put_in(engine, 1, delay=long_sleep - 10)
+    assert 0 < promotion.turn() <= long_sleep - 10
     put_in(engine, 1, delay=3600)
-    assert promotion.turn() < 4.0
+    assert promotion.turn() < long_sleep - 10
 
 
-def test_it_is_woken_when_something_is_due_earlier(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
-    """Without due tasks it sleeps for five seconds, which is too long for a task that is due in a moment."""
+def test_it_is_woken_when_something_is_due_earlier(
+    leader: LeaderParts, loop: PromotionLoop, engine: Engine, long_sleep: float
+) -> None:
+    """Without due tasks it sleeps for long, which is too long for a task that is due in a moment."""
     loop.start()
     time.sleep(0.3)
     started = time.monotonic()
     put_in(engine, 1, delay=0.3)
     leader.publisher.publish((), wake_scheduler=True)
-    wait_for(leader.messages)
-    assert 0.25 < time.monotonic() - started < 4
+    wait_for(leader.messages, long_sleep - 10)
+    assert time.monotonic() - started > 0.25
 
 
-def test_many_due_tasks_are_promoted_without_a_pause(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
+def test_many_due_tasks_are_promoted_without_a_pause(
+    leader: LeaderParts, loop: PromotionLoop, engine: Engine, long_sleep: float
+) -> None:
     put_in(engine, 2500, delay=0.01)
     time.sleep(0.05)
     loop.start()
-    began = time.monotonic()
-    wait_for(lambda: len(leader.messages()) == 2500)
-    assert time.monotonic() - began < LONGEST_SLEEP_SECONDS
+    wait_for(lambda: len(leader.messages()) == 2500, long_sleep - 10)
 
 
 def test_a_wake_up_soon_after_a_whole_turn_grants_at_once_and_the_rest_follows_by_itself(
-    leader: LeaderParts, loop: PromotionLoop, promotion: Promotion, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    leader: LeaderParts,
+    loop: PromotionLoop,
+    promotion: Promotion,
+    engine: Engine,
+    long_sleep: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(promotion_loop, "_WHOLE_TURN_SECONDS", 2.0)
+    monkeypatch.setattr(promotion_loop, "_WHOLE_TURN_SECONDS", 4.5)
     order: list[str] = []
 
     def noted(name: str) -> None:
@@ -145,7 +159,7 @@ def test_a_wake_up_soon_after_a_whole_turn_grants_at_once_and_the_rest_follows_b
     leader.client.rpush(leader.names.wake_scheduler, "")
     wait_for(lambda: scalar(engine, f"SELECT limited FROM task WHERE id = '{limited}'") == "granted")
     assert scalar(engine, f"SELECT state FROM task WHERE id = '{late}'") == "queued"
-    wait_for(lambda: scalar(engine, f"SELECT state FROM task WHERE id = '{late}'") == "failed", LONGEST_SLEEP_SECONDS)
+    wait_for(lambda: scalar(engine, f"SELECT state FROM task WHERE id = '{late}'") == "failed", long_sleep / 2)
     assert order.count("turn_between") < 4, "it does not go round while nothing wakes it"
     assert order[:2] == ["turn", "turn_between"]
 

@@ -23,6 +23,7 @@ from taskyard.storage import s3_errors
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.storage.s3 import S3Storage
 from tests.integration.storage.test_conformance import MIB, put
+from tests.support.fleet import wait_for
 from tests.support.proxy import Proxy
 from tests.support.s3_servers import answering, objects, refusing, uploads
 
@@ -133,15 +134,24 @@ def test_without_credentials_the_reason_says_so(monkeypatch: pytest.MonkeyPatch,
 def test_a_server_that_is_away_or_silent_is_given_up(bucket: tuple[Bucket, Any], fault: str) -> None:
     where, _ = bucket
     with Proxy(address_of(where)) as proxy:
-        storage = S3Storage(Bucket(where.name, "", endpoint=f"http://127.0.0.1:{proxy.port}"), timeout_seconds=0.5)
-        key = put(storage, b"x").key
+        through = Bucket(where.name, "", endpoint=f"http://127.0.0.1:{proxy.port}")
+        key = put(S3Storage(through), b"x").key
+        storage = S3Storage(through, timeout_seconds=0.5)
+
+        def answers() -> bool:
+            try:
+                return storage.size(key) == 1
+            except StorageUnavailable:
+                return False
+
+        wait_for(answers, 30, "an answer within its time")
         getattr(proxy, fault)()
         for use in (lambda: put(storage, b"y"), lambda: storage.open(key), lambda: storage.size(key)):
             with pytest.raises(StorageUnavailable) as caught:
                 use()
             assert caught.value.phrase == "storage_unreachable"
         proxy.restore()
-        assert storage.size(key) == 1
+        wait_for(answers, 30, "an answer within its time")
 
 
 def test_a_download_outlives_cut_connections(bucket: tuple[Bucket, Any]) -> None:
@@ -241,12 +251,12 @@ def test_a_failed_commit_leaves_nothing_though_the_server_had_taken_it(bucket: t
     where, client = bucket
     with Proxy(address_of(where)) as proxy:
         through = Bucket(where.name, "files/", endpoint=f"http://127.0.0.1:{proxy.port}")
-        storage = S3Storage(through, timeout_seconds=0.5)
+        storage = S3Storage(through, timeout_seconds=3)
 
         def write() -> None:
             with storage.writer() as writer:
                 writer.write(b"x")
-                proxy.slow(1.0)
+                proxy.slow(6.0)
                 try:
                     writer.commit()
                 finally:

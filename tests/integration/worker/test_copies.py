@@ -58,10 +58,10 @@ def test_a_copy_of_the_process_that_comes_back_from_its_task_ends_and_writes_not
 @pytest.mark.parametrize("name", ["tests.async_fork", "tests.async_fork_in_a_subtask"])
 def test_a_copy_that_waits_on_the_event_loop_runs_none_of_the_other_coroutines(sick: LedgerFleet, name: str) -> None:
     sick.fleet.start_worker(threads=2)
-    neighbours = sick.put("tests.async", 10, seconds=2.0)
+    neighbours = sick.put("tests.async", 10, seconds=10.0)
     wait_for(lambda: set(sick.harness.states(neighbours)) == {"running"}, 20, "the neighbours to run")
     (task,) = sick.put(name, copy_does="wait") if name == "tests.async_fork" else sick.put(name)
-    assert sick.wait([task, *neighbours]) == ["succeeded"] * 11
+    assert sick.wait([task, *neighbours], 40) == ["succeeded"] * 11
     assert told(sick, task) == 1
 
 

@@ -124,6 +124,8 @@ def test_a_user_s_hooks_hear_of_every_run_and_a_broken_one_changes_none(workers:
     }
     assert len(failed) == 2, "one line each, not one a run"
     assert len(lines(workers.fleet.logs(), '"task_started"')) == 8
+    # Written after the hooks of the package, which come first at the end of a run.
+    wait_for(lambda: len(lines(workers.fleet.logs(), '"task_succeeded"')) >= 6, 20, "the line of each")
     assert len(lines(workers.fleet.logs(), '"task_succeeded"')) == 6
     counted = metrics_of(f"http://127.0.0.1:{port}/metrics")
     for moment in ("before_run", "after_run"):

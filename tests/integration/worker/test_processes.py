@@ -284,11 +284,11 @@ def test_a_worker_that_is_given_up_while_it_drains_kills_its_children(
 
 
 def test_async_tasks_are_finished_before_a_worker_stops(workers: LedgerFleet) -> None:
-    worker = workers.fleet.start_worker(threads=2)
-    ids = workers.put("tests.async", 20, seconds=4.0) + workers.put("tests.async", 2, seconds=3.5, fail=True)
+    worker = workers.fleet.start_worker("--drain-seconds", "60", threads=2)
+    ids = workers.put("tests.async", 20, seconds=10.0) + workers.put("tests.async", 2, seconds=9.5, fail=True)
     wait_for(lambda: set(workers.harness.states(ids)) == {"running"}, 20, "all to run at once, on two threads")
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(60) == 0
     assert workers.harness.states(ids) == ["succeeded"] * 20 + ["failed"] * 2
 
 

@@ -398,7 +398,7 @@ def test_renewing_never_waits_for_the_ledger(own_recording: RecorderHarness, own
     own_postgres.stop()
     began = time.monotonic()
     own_recording.recorder.renew()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert not own_recording.registration.is_registered
     own_postgres.start()
     wait_for(lambda: own_recording.registration.is_registered, 30, "the registration")

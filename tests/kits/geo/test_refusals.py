@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import struct
@@ -236,22 +237,26 @@ from taskyard_kits.geo import process
 with open({str(path)!r}, "rb") as file, process.started(file, Path({str(tmp_path)!r}), 1 << 28, bool) as started:
     started.tell({json.dumps(WISH)!r})
     started.answer()
-    print(started.program.process.pid, flush=True)
     # Its standard input stays open: another process may have got it.
-    if os.fork() == 0:
-        time.sleep(5)
+    sleeper = os.fork()
+    if sleeper == 0:
+        time.sleep(60)
         os._exit(0)
+    print(started.program.process.pid, sleeper, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     with worker:
         assert worker.stdout is not None
-        converter = int(worker.stdout.readline())
-        assert worker.wait(30) == -signal.SIGKILL
-        end = time.monotonic() + 4
-        while is_alive(converter) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not is_alive(converter)
+        converter, sleeper = map(int, worker.stdout.readline().split())
+        try:
+            assert worker.wait(30) == -signal.SIGKILL
+            end = time.monotonic() + 40
+            while is_alive(converter) and time.monotonic() < end:
+                time.sleep(0.02)
+            assert not is_alive(converter)
+        finally:
+            os.kill(sleeper, signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:

@@ -18,7 +18,7 @@ MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello Eva"}
 
 
 def settings(port: int, **more: Any) -> MailSettings:
-    base = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_timeout_seconds": 2.0, "smtp_security": "none"}
+    base = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_timeout_seconds": 20.0, "smtp_security": "none"}
     # The servers of these tests run in this process and stop with the test: no connection may outlive it.
     base |= {"smtp_idle_seconds": 0.0}
     return MailSettings.model_validate(base | {"mail_from": "Yard Österreich <yard@example.com>"} | more)

@@ -92,14 +92,14 @@ def test_every_answer_of_a_server_has_a_meaning(answers: list[bytes], code: str)
 @pytest.mark.parametrize("drop", [b"250-going on\r\n", b"2"])
 def test_an_answer_that_comes_in_drops_is_waited_for_as_long_as_any_other(drop: bytes) -> None:
     def drip(connection: socket.socket) -> None:
-        for _ in range(40):
+        for _ in range(200):
             connection.sendall(drop)
             time.sleep(0.2)
 
     began = time.monotonic()
     with scripted(script(b"220 hi", then=drip)) as port:
         assert put_off(send(port, smtp_timeout_seconds=1.0)).code == "smtp_unreachable"
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
 
 
 def test_an_answer_without_an_end_is_not_kept() -> None:
@@ -145,8 +145,8 @@ def answering_late(directory: Path, wait: float | None) -> Iterator[int]:
 
 
 def test_a_server_that_answers_the_data_late_gets_the_mail_once(tmp_path: Path) -> None:
-    with answering_late(tmp_path, wait=2.0) as port:
-        run = send(port, smtp_timeout_seconds=0.5, smtp_after_data_timeout_seconds=20.0)
+    with answering_late(tmp_path, wait=4.0) as port:
+        run = send(port, smtp_timeout_seconds=2.5, smtp_after_data_timeout_seconds=30.0)
     assert run.result["status"] == "sent"
     assert len(kept(tmp_path)) == 1
 

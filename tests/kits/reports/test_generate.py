@@ -278,7 +278,7 @@ def locked(engine: Engine, table: str) -> Iterator[None]:
 
 @pytest.fixture
 def hasty(task_url: str) -> Iterator[Engine]:
-    made = ledger.make_engine(task_url, statement_timeout=timedelta(seconds=0.4))
+    made = ledger.make_engine(task_url, statement_timeout=timedelta(seconds=3))
     yield made
     made.dispose()
 

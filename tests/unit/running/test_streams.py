@@ -40,12 +40,12 @@ def test_what_a_task_puts_in_the_place_of_standard_output_is_its_own(lines: Line
         kept = io.StringIO()
         with current(contexts[number - 1]):
             if number == 2:
-                turns[0].wait(5)
+                turns[0].wait(60)
             with contextlib.redirect_stdout(kept):
                 print("kept by", number)
-                turns[number - 1].wait(5)
+                turns[number - 1].wait(60)
                 if number == 1:
-                    turns[1].wait(5)
+                    turns[1].wait(60)
             print("said by", number)
         found[number] = kept.getvalue()
 
@@ -53,7 +53,7 @@ def test_what_a_task_puts_in_the_place_of_standard_output_is_its_own(lines: Line
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     with current(contexts[2]):
         print("said by", 3)
     assert found == {1: "kept by 1\n", 2: "kept by 2\n"}
@@ -255,7 +255,7 @@ def test_unfinished_lines_of_two_threads_stay_apart(lines: Lines, installed: Non
 
     def halves(name: str) -> None:
         sys.stdout.write(f"{name} begins")
-        turn.wait(5)
+        turn.wait(60)
         sys.stdout.write(", ends")
 
     with current(context_of(lines)):
@@ -263,7 +263,7 @@ def test_unfinished_lines_of_two_threads_stay_apart(lines: Lines, installed: Non
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
         assert sorted(lines.of[UUID(int=1)]) == ["a begins, ends", "b begins, ends"]
 
 

@@ -391,7 +391,7 @@ def test_a_wait_for_room_ends_with_its_time_and_when_the_table_is_closed() -> No
     claim_some(claims)
     began = time.monotonic()
     assert claims.wait_for_room(QUEUE, 0.05) == 0
-    assert 0.04 < time.monotonic() - began < 2
+    assert 0.04 < time.monotonic() - began < 20
     threading.Timer(0.05, claims.close).start()
     began = time.monotonic()
     assert claims.wait_for_room(QUEUE, 30.0) == 0

@@ -22,6 +22,7 @@ from taskyard.domain.tasks import Failed, Outcome, RetryIn, Succeeded
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hook, Hooks, Run
+from taskyard_worker.child import runner as runner_module
 from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
@@ -293,7 +294,10 @@ def test_an_async_task_that_ends_the_loop_holds_up_no_other(leave: Callable[[asy
     assert outcomes[2] == Succeeded({"value": 1})
 
 
-def test_what_another_task_raised_into_all_threads_of_a_child_that_it_broke_is_no_outcome_of_its_neighbours() -> None:
+def test_what_another_task_raised_into_all_threads_of_a_child_that_it_broke_is_no_outcome_of_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner_module, "SHOWS_WITHIN_SECONDS", 30)
     harness = Harness(lambda params, context: sys.exit(3))
     (slot,) = harness.claim()
     threading.Timer(0.1, harness.claims.broken.set).start()
