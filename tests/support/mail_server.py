@@ -147,7 +147,7 @@ class _Handler:
                 content = envelope.content.decode()
                 return f"554 5.6.0 {content.partition('code: ')[2][:8]}"
             case "slow":
-                await asyncio.sleep(1.5)
+                await asyncio.sleep(4.5)
             case "lying":
                 asyncio.get_running_loop().call_later(0.05, server.hang_up)
             case "mute":

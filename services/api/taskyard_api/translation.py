@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -192,8 +193,9 @@ def platform_words(english: Vocabulary, catalogues: Mapping[str, Catalogue]) -> 
     return Vocabulary(errors, phrases)
 
 
-def read_catalogues() -> dict[str, Catalogue]:
-    """All catalogues, by language."""
+@cache
+def read_catalogues() -> Mapping[str, Catalogue]:
+    """All catalogues, by language; read once."""
     found = {}
     for path in sorted(_LOCALE.glob("*.po")):
         language = path.stem

@@ -1,5 +1,6 @@
 """The OpenAPI document describes what the service does: Schemathesis looks for differences."""
 
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -59,18 +60,20 @@ def selection_types(engine: Engine) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("examples", [5, pytest.param(30, marks=pytest.mark.long)])
-@pytest.mark.parametrize("path", PATHS)
-def test_schemathesis_finds_nothing(api: Api, path: str, examples: int) -> None:
+@pytest.mark.parametrize("paths", [PATHS[n : n + 5] for n in range(0, len(PATHS), 5)], ids=itemgetter(0))
+def test_schemathesis_finds_nothing(api: Api, paths: list[str], examples: int) -> None:
     api.submit()
-    schema = schemathesis.openapi.from_dict(api.http.get("/openapi.json").json())
-    schema.config.update(base_url=api.url)
-    if path in MAY_REFUSE_WHAT_FITS:
-        schema.config.checks.positive_data_acceptance.expected_statuses = ["2xx", "404", "409", "422"]
-    results: list[Any] = list(schema.include(path=path).get_all_operations())
-    found = [result.ok() for result in results]
-    assert found
-    for operation in found:
-        _attack(operation, api, examples)
+    described = api.http.get("/openapi.json").json()
+    for path in paths:
+        schema = schemathesis.openapi.from_dict(described)
+        schema.config.update(base_url=api.url)
+        if path in MAY_REFUSE_WHAT_FITS:
+            schema.config.checks.positive_data_acceptance.expected_statuses = ["2xx", "404", "409", "422"]
+        results: list[Any] = list(schema.include(path=path).get_all_operations())
+        found = [result.ok() for result in results]
+        assert found, path
+        for operation in found:
+            _attack(operation, api, examples)
 
 
 def _attack(operation: Any, api: Api, examples: int) -> None:

@@ -142,7 +142,7 @@ def test_a_server_that_takes_the_data_and_never_answers_is_told_as_that(server: 
 
 
 def test_a_slow_server_gets_the_mail_once(server: MailServer) -> None:
-    assert send(server, "slow", smtp_timeout_seconds=1.0).result
+    assert send(server, "slow", smtp_timeout_seconds=3.0).result
     assert server.recipients() == ["slow@example.org"]
 
 
@@ -198,8 +198,8 @@ def test_a_server_that_stalls_on_an_idle_connection_costs_no_attempt(
     monkeypatch.setattr(connections, "_PATIENCE_SECONDS", 0.5)
     hand_over(server, pool)
     os.kill(server.pid, signal.SIGSTOP)
-    threading.Timer(1.5, os.kill, (server.pid, signal.SIGCONT)).start()
-    hand_over(server, pool, smtp_timeout_seconds=5.0)
+    threading.Timer(4.0, os.kill, (server.pid, signal.SIGCONT)).start()
+    hand_over(server, pool)
     assert server.connections() == 2
     assert len(server.recipients()) == 2
 
